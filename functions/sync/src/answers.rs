@@ -1,4 +1,4 @@
-//! What the CRM answered of one row, written into what is known of it.
+//! Writes the CRM's answer about one row into the CRM state of a person.
 
 use stagedoor_engine::{CrmState, Digest, ORDERS, Pending, Rejected};
 use stagedoor_model::{Kind, Timestamp, breakage};
@@ -6,7 +6,7 @@ use stagedoor_ports::WriteOutcome;
 
 use crate::run::CrmChange;
 
-/// What a creating job makes.
+/// Kind of the row that a creating change makes.
 pub(crate) fn kind_of_made(change: &CrmChange) -> Option<Kind> {
     match change {
         CrmChange::CreateContact(_) => Some(Kind::CrmContact),
@@ -15,7 +15,8 @@ pub(crate) fn kind_of_made(change: &CrmChange) -> Option<Kind> {
     }
 }
 
-/// What stays of an intent after the answer of a call. A call that creates nothing says nothing of an earlier one that did.
+/// Updates a pending mark after the answer of a call. A call that creates nothing says nothing about an earlier
+/// creating call.
 fn after(pending: &mut Option<Pending>, creates: bool, is_lost: bool, late_until: Timestamp) {
     match pending {
         Some(pending) if is_lost && creates => pending.late_until = Some(late_until),
@@ -24,7 +25,7 @@ fn after(pending: &mut Option<Pending>, creates: bool, is_lost: bool, late_until
     }
 }
 
-/// The same reason holds since it was first heard.
+/// Keeps the time at which a reason was first given, as long as the reason stays the same.
 pub(crate) fn hold(held: &mut Option<Rejected>, now: Option<Rejected>) {
     let same = |known: &Rejected| now.as_ref().is_some_and(|now| now.reason == known.reason);
     if !held.as_ref().is_some_and(same) {
@@ -32,7 +33,7 @@ pub(crate) fn hold(held: &mut Option<Rejected>, now: Option<Rejected>) {
     }
 }
 
-/// Writes the answer of a job into what is known of the CRM.
+/// Writes the answer to a change into the CRM state.
 pub(crate) fn write(
     link: &mut CrmState,
     change: &CrmChange,
@@ -47,7 +48,8 @@ pub(crate) fn write(
         CrmChange::CreateContact(draft) | CrmChange::UpdateContact(_, draft) => {
             if let WriteOutcome::Done(id) = row {
                 link.wrote_values(id, draft, room);
-                // Of joined people the elder's contact may be the younger row: it stays one of theirs.
+                // After a join, the older person's contact may be the newer row. It stays a contact of the joined
+                // person.
                 let former =
                     link.contact.id.filter(|former| *former != id && !breakage::is_on("former-contact-forgotten"));
                 link.doubles.extend(former);
@@ -77,7 +79,7 @@ pub(crate) fn write(
             match row {
                 WriteOutcome::Done(id) => {
                     (deal.id, deal.last_sent) = (Some(id), Some(digest.clone()));
-                    // It may have been a double that was closed before.
+                    // The deal may be a double that was closed before.
                     deal.closed.remove(&id);
                     if let Some((stage, _)) = &draft.stage {
                         (deal.stage, deal.pipeline) = (Some(*stage), Some(draft.pipeline.clone()));
@@ -127,7 +129,7 @@ pub(crate) fn write(
                 | WriteOutcome::Misidentified(_) => {}
             }
         }
-        // One that cannot be cancelled is a manager's.
+        // A manager takes care of an invoice that cannot be cancelled.
         CrmChange::CancelInvoice(id, draft) => {
             if matches!(row, WriteOutcome::Done(_) | WriteOutcome::Refused(_)) {
                 link.invoices.entry(draft.order.clone()).or_default().let_go(*id);

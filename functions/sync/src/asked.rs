@@ -1,5 +1,5 @@
-//! An address is asked by one letter a day, whoever claims it and under whatever name: a stranger could otherwise fill its
-//! owner's mailbox in the organiser's name.
+//! Limits questions to one letter a day for each address, for all claimants together. Otherwise a stranger could fill
+//! the owner's mailbox in the organiser's name.
 
 use jiff::SignedDuration;
 use stagedoor_engine::{Audience, DueMessage, PersonId, Question, cell_of_question};
@@ -8,14 +8,14 @@ use stagedoor_ports::{PortError, Result};
 
 use crate::{Sync, segment::own_source};
 
-/// How long an address is asked nothing more.
+/// Time after a question during which an address is asked nothing more.
 const REST: SignedDuration = SignedDuration::from_hours(24);
-/// How often another process may be faster.
+/// Number of tries when other processes change the same value.
 const ATTEMPTS: usize = 8;
 
 impl Sync {
-    /// `None` where the letter may go; otherwise when the address may be asked again. The same letter may be decided again
-    /// after a crash.
+    /// Returns `None` if the letter may go, otherwise the time at which the address may be asked again. The same
+    /// letter may be decided again after a crash.
     pub(crate) async fn rests_until(
         &self,
         due: &DueMessage<'_>,
@@ -31,7 +31,7 @@ impl Sync {
         if breakage::is_on("asked-by-each-claim") {
             return Ok(None);
         }
-        // The store keeps no address beside the letter.
+        // The stored value holds the id of the letter, not the address.
         let letter = EventId::derive(&own_source()?, &["asks", &due.key, &decided_for.to_string()]).to_string();
         let name = cell_of_question(question, address);
         for _ in 0..ATTEMPTS {
@@ -47,7 +47,8 @@ impl Sync {
                     return Ok(Some(at + REST));
                 }
             } else if let Some(key_value) = &key_value {
-                // Of a later version: it may have asked a minute ago, so it counts as asked now.
+                // A later version wrote the value. It may have asked a minute ago, so the address counts as asked
+                // now.
                 if self.store.compare_and_set(&name, &format!("{now} -"), Some(key_value.version)).await? {
                     return Ok(Some(now + REST));
                 }

@@ -1,4 +1,4 @@
-//! Mirrors the contacts that the account has already into the identity index, so that finding a person costs no call.
+//! Mirrors the account's existing contacts into the identity index, so that finding a person costs no call.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,12 +15,12 @@ const DEALS: &str = "backfill/deals";
 pub struct Backfilled {
     pub pages: u32,
     pub contacts: usize,
-    /// Deals that bear the hub's id and were not known.
+    /// Deals that carry the hub's id and were not known.
     pub deals: usize,
 }
 
 impl Sync {
-    /// Walks the account's contacts from where an earlier walk broke off. Doing it again changes nothing.
+    /// Reads the account's contacts from the page at which an earlier walk stopped. A repeated walk changes nothing.
     ///
     /// # Errors
     /// `Retry` when the CRM cannot be used now; the next call goes on from the page that failed.
@@ -36,7 +36,8 @@ impl Sync {
         done
     }
 
-    /// Walks the deals that bear the hub's id. One that the hub does not know may be a second one of a person and a show.
+    /// Reads the deals that carry the hub's id. A deal that the hub does not know may be a second deal of a person
+    /// and a show.
     async fn walk_deals(&self, source: &SourceName, done: &mut Backfilled) -> Result<(), PortError> {
         loop {
             if !self.lease_in_turn().await? {
@@ -60,7 +61,7 @@ impl Sync {
         }
     }
 
-    /// Deals that are not in the index, as events. Each bears the hub's id of a known person.
+    /// Deals that are not in the index, as events. Each deal carries the hub's id of a known person.
     pub(crate) async fn unknown_deals(
         &self,
         source: &SourceName,

@@ -1,4 +1,5 @@
-//! A breaker a source: one that does not answer is left alone for a while, so that it costs the others no time.
+//! One circuit breaker for each source. A source that does not answer rests for a while, so that it costs others no
+//! time.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +9,7 @@ use std::{
 use jiff::SignedDuration;
 use stagedoor_model::Timestamp;
 
-/// Failures in a row after which a source is left alone.
+/// Failures in a row after which a source rests.
 const FAILURES: u32 = 5;
 const FIRST_REST: SignedDuration = SignedDuration::from_secs(15);
 const LONGEST_REST: SignedDuration = SignedDuration::from_mins(5);
@@ -16,14 +17,14 @@ const LONGEST_REST: SignedDuration = SignedDuration::from_mins(5);
 #[derive(Clone, Copy)]
 struct Breaker {
     failures: u32,
-    /// Of the first failure.
+    /// Time of the first failure.
     since: Timestamp,
-    /// Rests until now, the one under way included; none while it is closed.
+    /// Number of rests so far, with the current one. Zero while the breaker is closed.
     rests: u32,
     until: Timestamp,
 }
 
-/// Of one process: clones share them. An open breaker is asked again with one call after its rest.
+/// The breakers of one process. Clones share them. After its rest, an open breaker lets one call through as a test.
 #[derive(Clone, Default)]
 pub struct Breakers(Arc<Mutex<BTreeMap<String, Breaker>>>);
 
@@ -32,7 +33,7 @@ impl Breakers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long this source is left alone from now on.
+    /// Time for which this source still rests, or `None`.
     pub(crate) fn rest(&self, name: &str, now: Timestamp) -> Option<SignedDuration> {
         let all = self.all();
         let breaker = all.get(name).filter(|breaker| breaker.rests > 0)?;
@@ -40,24 +41,24 @@ impl Breakers {
         left.is_positive().then_some(left)
     }
 
-    /// Whether it failed so often that one call has to succeed before others are made.
+    /// True if the source failed so often that one call must succeed before others are made.
     pub(crate) fn is_on_trial(&self, name: &str) -> bool {
         self.all().get(name).is_some_and(|breaker| breaker.rests > 0)
     }
 
-    /// True if this ends an outage.
+    /// Notes a success. Returns true if it ends an outage.
     pub(crate) fn succeeded(&self, name: &str) -> bool {
         self.all().remove(name).is_some_and(|breaker| breaker.rests > 0)
     }
 
-    /// `outright`: the source used up its whole budget and answered nothing. Answers since when it has not answered if it
-    /// is left alone from now on.
+    /// Notes a failure. `outright` means that the source used up its whole budget and answered nothing. If the source
+    /// rests from now on, returns the time of its first failure.
     pub(crate) fn failed(&self, name: &str, now: Timestamp, outright: bool) -> Option<Timestamp> {
         let mut all = self.all();
         let new = Breaker { failures: 0, since: now, rests: 0, until: now };
         let breaker = all.entry(name.to_owned()).or_insert(new);
         breaker.failures = breaker.failures.saturating_add(1);
-        // Calls that were under way together are one failure.
+        // Concurrent calls that fail count as one failure.
         if breaker.rests > 0 && breaker.until > now {
             return Some(breaker.since);
         }

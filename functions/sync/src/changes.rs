@@ -1,8 +1,9 @@
-//! What managers changed in a CRM that tells nothing by itself: asked for by the time of change, and, slowly, whether what the
-//! hub knows is still there. What is found becomes the same events that another CRM's webhooks are.
+//! Polls a CRM without webhooks for changes by managers. It asks by the time of change, and slowly checks that known
+//! rows still exist. What it finds becomes the same events as the webhooks of another CRM.
 //!
-//! Nobody writes meanwhile: it runs where rounds run, under the same lease. So a deal that stands elsewhere than the hub put it
-//! last was moved by somebody else, whoever wrote to it since.
+//! It runs where sync runs happen, under the same lease, so the hub writes nothing meanwhile. If a deal stands
+//! elsewhere than the hub last put it, somebody else moved it. This holds even if another user wrote to the deal
+//! since.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,36 +20,36 @@ use crate::{
 
 const SINCE: &str = "crm/changes";
 const COMPARED: &str = "crm/compared";
-/// How far back the first question reaches.
+/// How far back the first poll reaches.
 const FIRST: SignedDuration = SignedDuration::from_hours(1);
-/// A change is written a little after the time that it bears.
+/// Overlap of two polls. The CRM writes a change a little later than the time on it.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
-/// Changes that are folded under one look at the lease.
+/// Changes that are folded before the lease is checked again.
 const AT_ONCE: usize = 500;
-/// People of whom one look asks whether their rows are still there.
+/// People whose rows one poll checks.
 const PEOPLE: usize = 100;
-/// Stands before the place of a walk over all people that met rows out of the hub's sight.
+/// Prefix of the saved position of a walk that met rows hidden from the hub.
 const HIDDEN: char = '!';
 
-/// What one look brought.
+/// Result of one poll.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Heard {
     pub contacts: usize,
     pub moves: usize,
     pub deleted: usize,
-    /// Rows that were deleted and are there again.
+    /// Rows that were deleted and exist again.
     pub restored: usize,
 }
 
-/// Rows of some people that are there no more, and such that are there again.
+/// Rows of some people that no longer exist, and rows that exist again.
 #[derive(Default)]
 struct Compared {
     gone: Vec<Event>,
     restored: Vec<Event>,
 }
 
-/// A contact as it stood in the CRM at `now`. CRMs tell whole seconds: of two states of one second the one that was read later
-/// stands.
+/// A contact as it stood in the CRM at `now`. CRMs give whole seconds. Of two states within one second, the state
+/// that was read later wins.
 pub(crate) fn mirrored(source: &SourceName, (at, body): (Timestamp, Body), now: Timestamp) -> Event {
     let about = format!("{}:{at}", body.subject().unwrap_or_default());
     if breakage::is_on("contact-of-one-second-unread") {
@@ -59,14 +60,14 @@ pub(crate) fn mirrored(source: &SourceName, (at, body): (Timestamp, Body), now: 
     Event::new(source, id, read_at(at, now), body).received_by(now)
 }
 
-/// The time of a change that was read at `now`: within its second, as late as it may be.
+/// Time of a change that was read at `now`: the latest possible time within its second.
 pub(crate) fn read_at(at: Timestamp, now: Timestamp) -> Timestamp {
     let read_after = now.duration_since(at).clamp(SignedDuration::ZERO, SignedDuration::from_millis(999));
     at.checked_add(read_after).unwrap_or(at)
 }
 
 impl Sync {
-    /// Hears what changed in the CRM since the last time. `source` is the one under which its contacts are mirrored.
+    /// Reads what changed in the CRM since the last poll. The CRM's contacts are mirrored under `source`.
     ///
     /// # Errors
     /// `Retry` when the CRM cannot be used now; the next call goes on from the same place.
@@ -91,7 +92,8 @@ impl Sync {
             events.push(mirrored(source, (at, body), now));
         }
         let mut heard = Heard { contacts: events.len(), ..Heard::default() };
-        // Many pages may have taken long: nobody else may write while deals are compared with where they were put.
+        // Reading many pages takes long. No other process may write while deals are compared with where they were
+        // put.
         self.still_leased().await?;
         let bearing = changes.deals.iter().filter_map(|deal| Some((deal.id, deal.hub_id.clone()?))).collect();
         events.extend(self.unknown_deals(source, bearing).await?);
@@ -115,7 +117,7 @@ impl Sync {
             }
         }
         let until = not_after(changes.until.unwrap_or(since).max(since + OVERLAP), now);
-        // Another process that heard the same does no harm.
+        // Another process that read the same does no harm.
         self.store
             .compare_and_set(&self.cell_of(SINCE), &until.to_string(), key_value.map(|key_value| key_value.version))
             .await?;
@@ -126,7 +128,7 @@ impl Sync {
         if self.lease().await? { Ok(()) } else { Err(PortError::Retry(ELSEWHERE.into())) }
     }
 
-    /// What is known of somebody in this CRM.
+    /// The part of a person's CRM state that belongs to this CRM.
     pub(crate) fn own<'l>(&self, link: &'l CrmState) -> Option<&'l CrmState> {
         if self.scope.is_empty() { Some(link) } else { link.second.as_deref() }
     }
@@ -135,7 +137,7 @@ impl Sync {
         self.own(links.get(&id)?)
     }
 
-    /// Deals that stand elsewhere than the hub put them last.
+    /// Deals that stand elsewhere than the hub last put them.
     pub(crate) async fn moves(
         &self,
         source: &SourceName,
@@ -164,7 +166,8 @@ impl Sync {
             if person.is_some_and(|person| gone_rows(person).contains(&Gone::Deal(seen.id))) {
                 return restored::deal(source, seen, now);
             }
-            // What was sent last stands with the person who remains after a join; before their first round, with the other.
+            // After a join, the person who remains has the last sent stage. Before that person's first run, the other
+            // state has it.
             let mut ids = person.map(|person| person.id).into_iter().chain([*owner]);
             let link: &DealState =
                 ids.find_map(|id| self.own_of(&links, id)?.deals.values().find(|deal| deal.id == Some(seen.id)))?;
@@ -195,20 +198,21 @@ impl Sync {
         Ok(deals.into_iter().filter_map(moved).collect())
     }
 
-    /// Whether the hub put a deal there, as far as this link says, or closed it as a double.
+    /// True if this state says that the hub put the deal there, or closed it as a double.
     pub(crate) fn put(&self, link: &CrmState, seen: &SeenDeal) -> bool {
         let mut deals = link.deals.values().filter(|deal| deal.id == Some(seen.id));
         deals.any(|deal| is_where_put(deal, &seen.stage, &self.catalog)) || is_closed_double(link, seen, &self.catalog)
     }
 
-    /// Whether the hub put a deal there while its person was one with others. Its own link says so once it is put in order.
+    /// True if the hub put a deal there while its person was one with others. The person's own state says so only
+    /// after the rows are put in order.
     fn put_while_one(&self, links: &BTreeMap<PersonId, CrmState>, person: &Person, seen: &SeenDeal) -> bool {
         let others = person.parted.iter().filter_map(|id| self.own_of(links, *id));
         let is_theirs = |link: &CrmState| self.put(link, seen);
         others.into_iter().any(is_theirs) && !breakage::is_on("move-while-one-is-managers")
     }
 
-    /// Compares the rows of the next few people with what is there.
+    /// Compares the rows of the next few people with the rows in the CRM.
     async fn compared(&self, source: &SourceName, now: Timestamp) -> Result<Compared, PortError> {
         let key_value = self.store.key_value(&self.cell_of(COMPARED)).await?;
         let place = key_value.as_ref().map(|key_value| key_value.value.as_str()).unwrap_or_default();
@@ -242,7 +246,7 @@ impl Sync {
                     return Ok(Compared::default());
                 }
                 Ok(missing) => missing,
-                // Somebody has to give the hub's user its rights back; what changed is heard meanwhile.
+                // Somebody must give the hub's user its rights back. Changes are still read meanwhile.
                 Err(CrmError::CredentialsRejected(reason)) => {
                     return self.note_denied(&reason).await.map(|()| Compared::default());
                 }
@@ -268,19 +272,19 @@ impl Sync {
     }
 }
 
-/// A time of the CRM's clock, which may be wrong for one row or for all: what changes from now on is heard in any case.
+/// A time from the CRM, at most `now`. The CRM's clock may be wrong, and later changes must not be missed.
 fn not_after(told: Timestamp, now: Timestamp) -> Timestamp {
     if breakage::is_on("future-cursor-believed") { told } else { told.min(now) }
 }
 
 fn is_where_put(link: &DealState, stage: &str, catalog: &Catalog) -> bool {
-    // A call without an answer may have put it there, too.
+    // A call without an answer may have put the deal there, too.
     let sent = link.sent_stages.iter().copied().filter(|_| !breakage::is_on("unanswered-stage-is-a-move"));
-    // Where the hub put it nowhere, nobody can have moved it away.
+    // If the hub put the deal nowhere, nobody can have moved it away.
     link.stage.is_none_or(|put| std::iter::once(put).chain(sent).any(|put| is_called(put, stage, catalog)))
 }
 
-/// Whether the hub closed a deal, or is about to, because its person has another of the same show.
+/// True if the hub closed a deal, or is about to, because its person has another deal of the same show.
 fn is_closed_double(link: &CrmState, seen: &SeenDeal, catalog: &Catalog) -> bool {
     let is_double = |deal: &DealState| deal.doubles.contains(&seen.id) || deal.closed.contains(&seen.id);
     link.deals.values().any(is_double) && is_called(Stage::Lost, &seen.stage, catalog)

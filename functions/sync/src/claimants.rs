@@ -1,5 +1,5 @@
-//! What an erased person's addresses are to others: strangers may have typed them as their own. The addresses are taken out of
-//! what the strangers said; the strangers stay.
+//! Strikes an erased person's addresses from the facts of strangers. A stranger may have typed such an address as
+//! their own. The strangers stay.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,12 @@ use stagedoor_ports::{Commit, JournalRow, PortError, Result, Saved, Versioned};
 
 use crate::{Sync, traces::Addresses};
 
-/// How often another process may be faster.
+/// Number of tries when other processes change the same people.
 const ATTEMPTS: usize = 5;
-/// What stands in the place of words that hold an erased address.
+/// Replaces words that contain an erased address.
 const STRUCK: &str = "…";
 
-/// Contacts in the CRM of those who claimed an erased address: it may stand there, in a field, a note or a task.
+/// Contacts in the CRM of people who claimed an erased address. The address may stand in a field, a note or a task.
 #[derive(Debug, Default)]
 pub(crate) struct Marked {
     pub first: BTreeSet<u64>,
@@ -22,7 +22,7 @@ pub(crate) struct Marked {
 }
 
 impl Sync {
-    /// People who claim one of `names` and are none of `people`.
+    /// People who claim one of `names` and are not among `people`.
     pub(crate) async fn claimants(
         &self,
         people: &[Versioned<Person>],
@@ -34,7 +34,8 @@ impl Sync {
         Ok(found.into_iter().filter(|one| !own.contains(&one.value.id) && claims(&one.value, names)).collect())
     }
 
-    /// Takes `names` out of what these people said: first where the next attempt finds it by their claims, which go last.
+    /// Removes `names` from the facts of these people. Claims go last, so that a next attempt still finds the people
+    /// by them.
     pub(crate) async fn strike_claims(
         &self,
         claimants: &BTreeSet<PersonId>,
@@ -91,7 +92,7 @@ fn claims(person: &Person, names: &BTreeSet<Identifier>) -> bool {
     person.records.values().any(|record| !record.claims.is_disjoint(names))
 }
 
-/// True if nothing names the person but these names, and the CRM's rows that were made for them: a form of an erased person.
+/// True if only these names, and CRM rows, identify the person. Such a person is a form of an erased person.
 pub(crate) fn is_nobody_else(person: &Person, names: &BTreeSet<Identifier>) -> bool {
     let all = person.identifiers_and_claims();
     all.into_iter().filter(|one| one.kind().is_strong() && !is_row(one)).all(|one| names.contains(one))
@@ -148,7 +149,7 @@ fn strike(text: &mut String, addresses: &Addresses) {
     }
 }
 
-/// The event without the addresses; `None` where it says nothing of them.
+/// The event without the addresses. `None` if the event does not contain them.
 fn event_without(event: &Event, names: &BTreeSet<Identifier>, addresses: &Addresses) -> Option<Event> {
     let holds = |event: &Event| serde_json::to_string(event).is_ok_and(|text| addresses.are_in(&text));
     if !holds(event) {
@@ -186,7 +187,7 @@ fn strike_link(link: &mut CrmState, names: &BTreeSet<Identifier>, addresses: &Ad
         values.values_mut().for_each(|values| values.retain(|value| !addresses.are_in(value)));
     }
     link.offered.retain(|value| !addresses.are_in(value));
-    // A contact without a name bears an address in its place.
+    // A contact without a name carries an address in its place.
     link.contact.named.take_if(|name| addresses.are_in(name));
     if let Some(pending) = &mut link.contact.pending {
         pending.values.retain(|value| !addresses.are_in(value));

@@ -1,5 +1,6 @@
-//! The index knows every row that the hub has in a CRM: what happens to the row there then reaches its person. A row is
-//! claimed when its creating call is answered, and also when it was found by a look, or when a crash came in between.
+//! Keeps every CRM row of the hub in the index, so that changes of the row in the CRM reach its person. A row is
+//! claimed when its creating call is answered. It is also claimed when a lookup finds it, or after a crash in
+//! between.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +19,8 @@ struct Unclaimed {
 }
 
 impl Sync {
-    /// Claims the rows of these people that the index was not told of. `made` are ids that creating calls were just answered
-    /// with. The links are changed and not saved.
+    /// Claims the rows of these people that the index does not know. `made` holds the ids that creating calls just
+    /// returned. The CRM states change but are not saved.
     pub(crate) async fn claim_rows(
         &self,
         sync_run: &SyncRun,
@@ -46,7 +47,7 @@ impl Sync {
         Ok(sync_run.claimed(&unclaimed))
     }
 
-    /// A row of ours that the index has under somebody else.
+    /// Handles a row of ours that the index has under another person.
     async fn take_over(
         &self,
         sync_run: &SyncRun,
@@ -54,7 +55,7 @@ impl Sync {
         owner: PersonId,
         is_new: bool,
     ) -> Result<(), PortError> {
-        // Those who were joined meanwhile are found under one id.
+        // People who were joined meanwhile are found under one id.
         let loaded = self.store.load(&BTreeSet::from([owner, row.person])).await?;
         let of = |id: PersonId| loaded.iter().find(|one| one.value.id == id || one.value.merged_ids.contains(&id));
         let (Some(other), Some(own)) = (of(owner), of(row.person)) else { return Ok(()) };
@@ -65,7 +66,7 @@ impl Sync {
         let tells = |one: &&&Identifier| ***one != row.identifier && one.kind() != Kind::Link;
         let is_strange = other.value.identifiers().iter().filter(tells).any(|one| !known.contains(one));
         if is_told_by_the_crm_alone(&other.value, &row.identifier) && !(is_new && is_strange) {
-            // The row's webhook was faster than the claim, and its record stands alone.
+            // The row's webhook came before the claim, and its record stands alone.
             self.attach(&own.value, &other.value).await?;
         } else if is_new && !breakage::is_on("reused-id-believed") {
             tracing::warn!(person = %row.person, other = %other.value.id, "the CRM gave an id again: the hub's data are older");
@@ -76,7 +77,7 @@ impl Sync {
         Ok(())
     }
 
-    /// The CRM made a row under an id that somebody else's row had: theirs is gone, and what the hub knew of it is forgotten.
+    /// Handles a new row whose id another person's row had. That person's row is gone, and the hub forgets it.
     async fn disown(&self, sync_run: &SyncRun, row: &Unclaimed, other: &Versioned<Person>) -> Result<(), PortError> {
         let id = other.value.id;
         if self.release_row(&row.identifier, Some(row.person), other).await? != Saved::Done {
@@ -90,8 +91,8 @@ impl Sync {
         self.store.mark_dirty(BTreeSet::from([id])).await
     }
 
-    /// Forgets the contacts whose numbers the CRM gave to other rows, where a webhook tells of such a row before it is claimed.
-    /// Answers whether there were any.
+    /// Forgets contacts whose ids the CRM gave to other rows. A webhook may report such a row before it is claimed.
+    /// Returns true if there were any.
     pub(crate) async fn forget_given_again(&self, records: &[Record], known: &Known) -> Result<bool, PortError> {
         let mut is_any = false;
         for record in records {
@@ -105,7 +106,7 @@ impl Sync {
             is_any = true;
             let id = owner.value.id;
             tracing::warn!(person = %id, "the CRM gave an id again: the hub's data are older");
-            // Who is faster forgets it, or changes them: both are read anew.
+            // Another process may forget the row or change the people first. Both are read again.
             if self.release_row(row, None, owner).await? == Saved::Done {
                 let number = row.value().parse().map_err(|_| PortError::Fail("a row without a number".into()))?;
                 self.forget_stored_row(id, Kind::CrmContact, number, row.scope()).await?;
@@ -115,7 +116,7 @@ impl Sync {
         Ok(is_any)
     }
 
-    /// Takes a row away from somebody, for `to`, or for whoever claims it next.
+    /// Takes a row away from a person. It goes to `to`, or to the next person who claims it.
     async fn release_row(
         &self,
         row: &Identifier,
@@ -138,7 +139,7 @@ impl Sync {
         Ok(self.store.save(vec![commit]).await?.first().copied().unwrap_or(Saved::Conflict))
     }
 
-    /// `scope` is that of the CRM's numbers: empty for the first.
+    /// `scope` is the namespace of the CRM's record ids. It is empty for the first CRM.
     async fn forget_stored_row(&self, id: PersonId, kind: Kind, row: u64, scope: &str) -> Result<(), PortError> {
         if let Some(mut link) = self.store.crm_states(&BTreeSet::from([id])).await?.remove(&id) {
             let own = if scope.is_empty() { Some(&mut link) } else { link.second.as_deref_mut() };
@@ -149,7 +150,7 @@ impl Sync {
     }
 }
 
-/// Takes a row of the CRM away from somebody. Answers which names went with it; the row's own is not among them.
+/// Takes a row of the CRM away from a person. Returns the identifiers that went with it, without the row's own.
 pub(crate) fn without_row(person: &mut Person, row: &Identifier) -> BTreeSet<Identifier> {
     let before: BTreeSet<Identifier> = person.identifiers().into_iter().cloned().collect();
     let is_mirror = |fact: &Fact| matches!(fact, Fact::CrmContact { .. } | Fact::CrmLead { .. });
@@ -162,7 +163,7 @@ pub(crate) fn without_row(person: &mut Person, row: &Identifier) -> BTreeSet<Ide
     if gone.len() < person.records.len() {
         person.records.retain(|key, _| !gone.contains(key));
     }
-    // Of those whom only that row told of, the row is gone, and what it told stays.
+    // For people known only from this row, the row is gone, and the facts from it stay.
     for record in person.records.values_mut().filter(|record| gone.contains(&record.key)) {
         record.identifiers.remove(row);
         if let Fact::CrmContact { deleted, .. } | Fact::CrmLead { deleted, .. } = &mut record.fact {
@@ -173,7 +174,7 @@ pub(crate) fn without_row(person: &mut Person, row: &Identifier) -> BTreeSet<Ide
     before.difference(&after).filter(|one| one.kind().is_strong() && *one != row).cloned().collect()
 }
 
-/// Whether all that is known of somebody is what the CRM told of this row, and what was told of addresses in it.
+/// True if everything known of a person comes from this row, or from facts about addresses in it.
 fn is_told_by_the_crm_alone(person: &Person, row: &Identifier) -> bool {
     let mut facts = person.records.values().filter(|record| record.is_of_somebody());
     facts.all(|record| {
@@ -237,12 +238,12 @@ impl SyncRun {
         rows.iter().map(|row| row.person).collect()
     }
 
-    /// Forgets a row of somebody in this round. Answers whether they are in it.
+    /// Forgets a row of a person in this run. Returns true if the person is in the run.
     fn forget_row(&self, person: PersonId, kind: Kind, id: u64) -> bool {
         let mut person_runs: std::sync::MutexGuard<'_, BTreeMap<_, _>> = self.person_runs();
         let Some(person_run) = person_runs.get_mut(&person) else { return false };
         forget_row(&mut person_run.link, kind, id);
-        // This run's plan is about the forgotten row.
+        // This run's plan concerns the forgotten row.
         person_run.plan.steps.clear();
         person_run.open += 1;
         true

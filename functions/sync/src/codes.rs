@@ -1,5 +1,5 @@
-//! Codes that are sent to addresses which somebody typed in a chat. A code follows from the hub's key, the chat, the address
-//! and the line that it answers, so it is stored nowhere. Cells count codes and tries, under keyed hashes.
+//! Codes that confirm addresses typed in a chat. A code follows from the hub's key, the chat, the address and the
+//! message that it answers, so it is stored nowhere. Stored values count codes and tries, under keyed hashes.
 
 use std::collections::BTreeSet;
 
@@ -15,20 +15,20 @@ use crate::{Sync, Talking};
 const CODES: usize = 3;
 /// Tries of one code.
 const TRIES: usize = 3;
-/// How often another process may be faster.
+/// Number of attempts when other processes change the same value.
 const ATTEMPTS: usize = 5;
 
-/// What typing a code comes to.
+/// Result of typing a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tried {
     Right,
     Wrong,
-    /// It is over, or was tried too often.
+    /// The code has expired, or was tried too often.
     Ended,
 }
 
 impl Sync {
-    /// The message with a code to an address that was typed; `None` where none may be sent.
+    /// The message with a code to an address that was typed. `None` if no code may be sent.
     pub(crate) async fn offer_code(
         &self,
         conversation: &Talking,
@@ -57,7 +57,7 @@ impl Sync {
             tracing::warn!(%source, "no code was sent: too many were asked for today");
             return Ok(None);
         }
-        // Before the code goes out: until it is over, nothing else says who typed the address.
+        // This precedes the code: until the code expires, nothing else says who typed the address.
         self.note_typed(conversation, person.id, given).await?;
         let offer = Offer { given: given.clone(), cause: turn.cause.clone(), at: turn.at };
         let code = code_of(&conversation.links, source, chat, &offer);
@@ -66,7 +66,7 @@ impl Sync {
         Ok(Some(Event::new(source, id, turn.at, Body::MessageDecided(Box::new(message)))))
     }
 
-    /// What these digits are as an answer to a code.
+    /// Checks these digits as an answer to a code.
     pub(crate) async fn try_code(
         &self,
         conversation: &Talking,
@@ -87,8 +87,8 @@ impl Sync {
         Ok(if is_right { Tried::Right } else { Tried::Wrong })
     }
 
-    /// Notes who typed an address and was sent a code. Until the code is over the address is no claim yet, and erasing its owner
-    /// has to find what they said.
+    /// Notes who typed an address and was sent a code. Until the code expires, the address is no claim yet. Erasing
+    /// the owner must still find the facts of the person who typed it.
     async fn note_typed(&self, conversation: &Talking, person: PersonId, given: &Identifier) -> Result<()> {
         if breakage::is_on("erased-under-a-pending-code") {
             return Ok(());
@@ -119,7 +119,7 @@ impl Sync {
         Ok(people)
     }
 
-    /// Takes one of `most` places of a day for `what`; the same one again has its place already.
+    /// Takes one of the `most` places of a day for `what`. A repeated `what` keeps its place.
     async fn admits(&self, key_value: &str, day: &str, what: &str, most: usize) -> Result<bool> {
         for _ in 0..ATTEMPTS {
             let known = self.store.key_value(key_value).await?;
@@ -139,7 +139,7 @@ impl Sync {
         Err(PortError::Retry("other processes count codes, too".into()))
     }
 
-    /// Counts one code more of a day in all. The count of a decision that is made again may be one too high.
+    /// Counts one more code in the total of a day. The count may be one too high for a decision that is made again.
     async fn counts(&self, day: &str, most: u32, cause: &str) -> Result<bool> {
         for _ in 0..ATTEMPTS {
             let known = self.store.key_value(ALL).await?;
@@ -161,14 +161,14 @@ impl Sync {
     }
 }
 
-/// People who typed one address and are kept, the latest ones. A day's codes to one address are far fewer.
+/// Number of people kept for one address that they typed; the latest stay. One address gets far fewer codes a day.
 const TYPED: usize = 20;
 
 fn typed(key: &LinkKey, given: &Identifier) -> String {
     key_value(key, "typed", &[&given.to_string()])
 }
 
-/// Counts the codes of a day.
+/// Name of the stored value that counts the codes of a day.
 const ALL: &str = "code/all";
 
 fn key_value(key: &LinkKey, what: &str, parts: &[&str]) -> String {
@@ -176,7 +176,7 @@ fn key_value(key: &LinkKey, what: &str, parts: &[&str]) -> String {
     format!("code/{what}/{}", hex::encode(key.draw(&parts)))
 }
 
-/// Six digits, bound to the chat, the address and the line in which it was typed.
+/// Six digits that depend on the chat, the address and the message in which it was typed.
 fn code_of(key: &LinkKey, source: &SourceName, chat: &Conversation, offer: &Offer) -> String {
     let chat = if breakage::is_on("code-of-any-chat") { String::new() } else { chat.chat.to_string() };
     let given = offer.given.to_string();
@@ -185,7 +185,7 @@ fn code_of(key: &LinkKey, source: &SourceName, chat: &Conversation, offer: &Offe
     format!("{:06}", u128::from_be_bytes(key.draw(&parts)) % 1_000_000)
 }
 
-/// Compares in a time that tells nothing of where they differ.
+/// Compares in a time that does not depend on where the texts differ.
 fn is_same(one: &str, other: &str) -> bool {
     one.len() == other.len() && one.bytes().zip(other.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }

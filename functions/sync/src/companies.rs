@@ -1,5 +1,5 @@
-//! Companies before their people: a company is nobody's own, so what is known of it in the CRM stands in a cell of its own, and
-//! an intent there is what a lost answer is looked up by.
+//! Writes companies before their people. A company belongs to several people, so its CRM state has a stored value of
+//! its own. A pending mark there lets the hub look the company up after a lost answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,9 +18,9 @@ use crate::{
 struct Known {
     id: Option<u64>,
     last_sent: Option<Digest>,
-    /// When it was asked for without an answer yet.
+    /// Time of a creating call that got no answer yet.
     pending: Option<Timestamp>,
-    /// Until when that call may still take effect. Earlier builds wrote none.
+    /// Until when that call may still take effect. Earlier builds wrote no time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     late_until: Option<Timestamp>,
 }
@@ -39,7 +39,7 @@ struct DueCompany {
 }
 
 impl Sync {
-    /// Finds or makes the companies that this round's rows point at, and tells the round their ids.
+    /// Finds or makes the companies of this run's rows, and gives their ids to the run.
     pub(crate) async fn companies(&self, sync_run: &SyncRun) -> Result<(), PortError> {
         let mut due = Vec::new();
         for (key, draft) in sync_run.companies_wanted() {
@@ -66,7 +66,7 @@ impl Sync {
         self.keep(sync_run, sync_run.companies_found()).await
     }
 
-    /// Looks up those that were asked for without an answer. Those that may still be made are left out of `due`.
+    /// Looks up companies whose creating calls got no answer. Removes those that may still be made from `due`.
     async fn look_up_companies(
         &self,
         sync_run: &SyncRun,
@@ -115,7 +115,7 @@ impl Sync {
                     one.known.pending = None;
                     let rejected = Rejected { digest: one.digest.clone(), reason, at: sync_run.at };
                     refused.extend(sync_run.park_company(&one.draft.key, &rejected));
-                    // Its people and deals are written all the same.
+                    // The people and deals of the company are still written.
                     sync_run.company_is(&one.draft.key, one.known.id);
                 }
                 WriteOutcome::Held(reason) => {
@@ -124,7 +124,7 @@ impl Sync {
                     let held = Rejected { digest: one.digest.clone(), reason, at: sync_run.at };
                     refused.extend(sync_run.hold_for_company(&one.draft.key, &held));
                 }
-                // Looked for or made again by the next run.
+                // The next run looks for the company or makes it again.
                 WriteOutcome::Gone(_) | WriteOutcome::Misidentified(_) => one.known = Known::default(),
                 WriteOutcome::NotSent => {
                     one.known.pending = None;
@@ -141,7 +141,7 @@ impl Sync {
         self.keep(sync_run, refused).await
     }
 
-    /// A company that is not in the CRM any more is looked for or made again by the next run.
+    /// Forgets a company that is no longer in the CRM. The next run looks for it or makes it again.
     pub(crate) async fn forget_company(&self, sync_run: &SyncRun, id: u64) -> Result<(), PortError> {
         let keys: Vec<String> = {
             let mut companies = sync_run.companies.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -154,7 +154,7 @@ impl Sync {
             if known.id == Some(id) {
                 tracing::warn!(company = id, "a company is not in the CRM any more; it is looked for again");
                 let value = serde_json::to_string(&Known::default()).unwrap_or_default();
-                // Another process that wrote it meanwhile knows more.
+                // Another process that wrote the value meanwhile knows more.
                 self.store.compare_and_set(&self.company(&key), &value, version).await?;
             }
         }
@@ -165,7 +165,7 @@ impl Sync {
         self.cell_of(&format!("company/{key}"))
     }
 
-    /// The cell of this CRM.
+    /// Name of a stored value of this CRM.
     pub(crate) fn cell_of(&self, name: &str) -> String {
         if self.scope.is_empty() { name.to_owned() } else { format!("{}/{name}", self.scope) }
     }
@@ -181,14 +181,14 @@ impl Sync {
 }
 
 impl SyncRun {
-    /// Companies that something to be written points at.
+    /// Companies that rows to be written refer to.
     fn companies_wanted(&self) -> BTreeMap<String, CompanyDraft> {
         let person_runs = self.person_runs();
         let open = person_runs.values().filter(|person_run| !person_run.plan.steps.is_empty());
         merged(open.flat_map(|person_run| person_run.plan.companies.iter().cloned()))
     }
 
-    /// Whether everybody who wants a company knows that the CRM refuses it as it is.
+    /// True if every person who needs a company knows that the CRM refuses it as it is.
     fn is_company_parked(&self, key: &str, digest: &Digest) -> bool {
         let rejected = |person_run: &PersonRun| {
             person_run.link.companies.get(key).is_some_and(|rejected| rejected.digest == *digest)
@@ -196,7 +196,7 @@ impl SyncRun {
         self.person_runs().values().filter(|person_run| person_run.wants(key)).all(rejected)
     }
 
-    /// Notes with those who want a company that the CRM refuses it, and why.
+    /// Notes for every person who needs a company that the CRM refuses it, and why.
     fn park_company(&self, key: &str, rejected: &Rejected) -> BTreeSet<PersonId> {
         let mut person_runs = self.person_runs();
         let wanting = person_runs.iter_mut().filter(|(_, person_run)| person_run.wants(key));
@@ -207,7 +207,7 @@ impl SyncRun {
         wanting.map(note).collect()
     }
 
-    /// Contacts wait for their company.
+    /// Makes contacts wait for their company.
     fn hold_for_company(&self, key: &str, reason: &Rejected) -> BTreeSet<PersonId> {
         let mut person_runs = self.person_runs();
         let wanting = person_runs.iter_mut().filter(|(_, person_run)| person_run.wants(key));
@@ -219,7 +219,8 @@ impl SyncRun {
         wanting.map(note).collect()
     }
 
-    /// Companies that were refused before and are in the CRM now: whoever was written without them is written again.
+    /// Companies that were refused before and are in the CRM now. People who were written without them are written
+    /// again.
     fn companies_found(&self) -> BTreeSet<PersonId> {
         let companies = self.companies.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let (mut person_runs, mut changed) = (self.person_runs(), BTreeSet::new());
@@ -228,7 +229,7 @@ impl SyncRun {
             person_run.link.companies.retain(|key, _| !companies.get(key).is_some_and(Option::is_some));
             if person_run.link.companies.len() < before {
                 person_run.link.write_rows_again();
-                // This round's plan knows nothing of it: the next one's does.
+                // This run's plan does not know the company; the next run's plan does.
                 person_run.open += 1;
                 changed.insert(*id);
             }
@@ -246,7 +247,7 @@ impl SyncRun {
     }
 }
 
-/// What a later version wrote and this one cannot read may be of a company that is in the CRM: it is looked up before it is
+/// Reads a stored company. If a later version wrote it, the company may be in the CRM: it is looked up before it is
 /// made.
 fn read(key_value: Option<KeyValue>) -> (Known, Option<u64>) {
     let version = key_value.as_ref().map(|key_value| key_value.version);
@@ -260,7 +261,7 @@ fn read(key_value: Option<KeyValue>) -> (Known, Option<u64>) {
     )
 }
 
-/// What several people of a company told of it, as one.
+/// Merges what several people say about the same company.
 fn merged(all: impl Iterator<Item = CompanyDraft>) -> BTreeMap<String, CompanyDraft> {
     let mut companies = BTreeMap::<String, CompanyDraft>::new();
     for draft in all {

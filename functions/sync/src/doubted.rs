@@ -1,5 +1,5 @@
-//! Deals that count as deleted, and of which something new is to be told. A webhook that tells of a restored deal may be lost,
-//! or be overtaken by the one that told of the deletion: the CRM is asked before such a deal is left alone.
+//! Checks deals that count as deleted and have new facts. The webhook about a restored deal may be lost, or come
+//! before the webhook about the deletion. So the hub asks the CRM before it leaves such a deal alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +11,8 @@ use stagedoor_ports::PortError;
 use crate::{Sync, run::PersonRun};
 
 impl Sync {
-    /// Asks for deals that count as deleted. One that is there becomes the event that the lost webhook would have been.
-    /// Returns whose links changed.
+    /// Asks for deals that count as deleted. A deal that exists becomes the event of the lost webhook. Returns the
+    /// people whose CRM states changed.
     pub(crate) async fn look_for_restored(
         &self,
         person_runs: &mut BTreeMap<PersonId, PersonRun>,
@@ -24,7 +24,7 @@ impl Sync {
             return Ok(BTreeSet::new());
         }
         let missing = match self.crm.deleted(&BTreeSet::new(), &doubted).await {
-            // Of a row that is out of the hub's sight nobody knows whether it is there.
+            // Nobody knows if a row that is hidden from the hub exists.
             Ok(missing) if missing.hidden > 0 => return Ok(BTreeSet::new()),
             Ok(missing) => missing.deals,
             Err(error) => {
@@ -49,7 +49,7 @@ impl Sync {
         let Ok(source) = source else { return Ok(changed) };
         let now = self.clock.now();
         let restored = died.into_iter().filter(|(deal, _)| !missing.contains(deal)).map(|(deal, deleted_at)| {
-            // The clock that gave the deletion its time may be ahead.
+            // The clock that timed the deletion may be ahead.
             let at = now.max(deleted_at + SignedDuration::from_secs(1));
             let id = EventId::derive(&source, &["restored", &deal.to_string(), &now.to_string()]);
             let change = LeadChanged {

@@ -1,6 +1,7 @@
-//! Step 4: segment membership becomes membership of mailing lists, in bulk, as people become rows in the CRM: what should be
-//! is compared with what is known, so that an outage or a crash heals itself. Two things are kept at any price: nobody is
-//! added whose consent does not hold at the moment of the call, and whoever may be on a list is known to be.
+//! Step 4: turns segment membership into membership of mailing lists, in bulk. As with rows in the CRM, the wanted
+//! state is compared with the known state, so that the hub recovers from outages and crashes. Two rules always hold.
+//! A person is added only if their consent holds at the moment of the call. A person who may be on a list is known to
+//! be on it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,10 +18,10 @@ use tokio::time::Instant;
 
 use crate::{Sync, run::SyncRun};
 
-/// When those are looked at again whom a list did not take now.
+/// Delay before people whom a list did not take are tried again.
 const LATER: SignedDuration = SignedDuration::from_secs(60);
 
-/// What one account with mailing lists may take of a round's time.
+/// Time of a run that one account with mailing lists may use.
 const BUDGET: Duration = Duration::from_secs(10);
 
 /// One address of one person.
@@ -29,11 +30,11 @@ struct ListTask {
     member: Member,
 }
 
-/// Calls of one kind to one list: removals before additions.
+/// Calls of one kind to one list. Removals come before additions.
 type Kind = (bool, String, Option<Leaving>);
 
 impl Sync {
-    /// Independent of the CRM: what fails here is looked at again in a minute and holds nobody up.
+    /// Works independently of the CRM. A failure here is tried again in a minute and delays nobody.
     pub(crate) async fn enrol(&self, sync_run: &SyncRun) -> Result<(), PortError> {
         if self.catalog.lists.is_empty() {
             return Ok(());
@@ -51,8 +52,9 @@ impl Sync {
             let Some(rule) = self.catalog.lists.iter().find(|rule| rule.name == kind.1) else { continue };
             mailers.entry(rule.mailer.clone()).or_default().push((kind, tasks));
         }
-        // One after the other, for whoever withdraws meanwhile is added to no further list. An account that did not answer
-        // comes last, and costs the others its budget once, then nothing while it rests.
+        // Accounts are called one after the other, so that a person who withdraws meanwhile is added to no further
+        // list. An account that did not answer comes last. It costs the others its budget once, then nothing while it
+        // rests.
         let mut mailers: Vec<_> = mailers.into_iter().collect();
         mailers.sort_by_key(|(mailer, _)| self.breakers.is_on_trial(&breaker_of(mailer)));
         let mut later = BTreeSet::new();
@@ -66,7 +68,7 @@ impl Sync {
         Ok(())
     }
 
-    /// The calls to one account, within its budget of a round. Answers who is to be looked at again.
+    /// Makes the calls to one account, within its budget of a run. Returns the people to look at again.
     async fn enrol_at(
         &self,
         sync_run: &SyncRun,
@@ -90,7 +92,7 @@ impl Sync {
                 is_over = is_over || sync_run.is_over() || !self.lease().await?;
                 let people: BTreeSet<PersonId> = chunk.iter().map(|task| task.person).collect();
                 if is_over {
-                    // Another process reconciles, or the time is up; what is left undone is not forgotten with the round.
+                    // Another process reconciles, or the time is up. The undone work is kept beyond the run.
                     later.extend(people);
                     continue;
                 }
@@ -102,7 +104,7 @@ impl Sync {
                             self.note_list(mailer_name, None).await;
                         }
                     }
-                    // As if the process had ended in the call: the next look calls again.
+                    // This is as if the process ended during the call: the next run calls again.
                     Err(_) => {
                         is_over = true;
                         later.extend(people);
@@ -117,7 +119,7 @@ impl Sync {
         Ok(later)
     }
 
-    /// One bulk call. Answers who is to be looked at again.
+    /// Makes one bulk call. Returns the people to look at again.
     async fn call_list(
         &self,
         sync_run: &SyncRun,
@@ -134,8 +136,8 @@ impl Sync {
                 (tasks, answers)
             }
             None => {
-                // They are known to be perhaps there before the call, and asked once more whether they consent: a
-                // withdrawal may have been folded since the round began.
+                // Before the call they are noted as perhaps on the list, and their consent is checked again. A
+                // withdrawal may have been folded since the run began.
                 let adding = |task| (task, Place::Adding { again: sync_run.was_out(name, task) });
                 let intended: Vec<(PersonId, String, Place)> = tasks.iter().map(adding).map(pair).collect();
                 let intended = sync_run.place(name, intended.into_iter());
@@ -154,7 +156,7 @@ impl Sync {
                 (Listed::Done | Listed::Left, Some(Leaving::Segment)) => {
                     gone.push((task.person, task.member.email.as_str().to_owned()))
                 }
-                // It was us: they consented anew, and the provider wants to hear that from themselves.
+                // The hub removed them. They consented again, and the provider wants to hear that from them.
                 (Listed::Left, None) if sync_run.was_out(name, task) => {
                     placed.push(pair((task, Place::Left { at: sync_run.at })));
                 }
@@ -170,7 +172,7 @@ impl Sync {
                 (Listed::Later, _) => _ = later.insert(task.person),
             }
         }
-        // The ledger first: once the place is written down nobody asks this list again.
+        // The consent ledger comes first: once the place is saved, no process asks this list again.
         self.tell_left(name, sync_run.at, left).await?;
         let mut changed = sync_run.place(name, placed.into_iter());
         changed.extend(sync_run.unplace(name, &gone));
@@ -184,7 +186,7 @@ impl Sync {
             self.store.load(&ids).await?.into_iter().map(|one| (one.value.id, one.value)).collect();
         read_withdrawals(self.store.as_ref(), &mut people.values_mut().collect::<Vec<_>>()).await?;
         let holds = |task: &ListTask| {
-            // Whoever was joined into somebody else meanwhile is asked in the next round.
+            // A person who was joined into another meanwhile is asked in the next run.
             let address = Identifier::email(task.member.email.clone());
             let policy = &self.catalog.consent;
             people.get(&task.person).is_some_and(|one| may_advertise(one, Channel::Email, &address, policy, None))
@@ -192,7 +194,8 @@ impl Sync {
         Ok(tasks.into_iter().filter(holds).collect())
     }
 
-    /// Whoever left at the provider left everywhere: the ledger is told, and through it the CRM and every other list.
+    /// Records people who left a list at the provider as having left everywhere. The consent ledger passes it to the
+    /// CRM and to every other list.
     pub(crate) async fn tell_left(&self, list: &str, at: Timestamp, left: Vec<Email>) -> Result<(), PortError> {
         if left.is_empty() {
             return Ok(());
@@ -201,7 +204,7 @@ impl Sync {
         let source = source.map_err(|error| PortError::Fail(error.into()))?;
         let events = left.into_iter().map(|email| {
             let address = Identifier::email(email);
-            // Whoever came back may leave again.
+            // A person who came back may leave again.
             let id = EventId::derive(&source, &["left", address.value(), &at.as_second().to_string()]);
             let said = ConsentRecorded::withdrawn(address, Channel::Email, "unsubscribe");
             Event::new(&source, id, at, Body::ConsentRecorded(said))

@@ -1,5 +1,5 @@
-//! A person is erased: every trace goes but a keyed hash of each of their identifiers, which keeps them erased. What
-//! still comes in about them is journalled as having come, without what it said.
+//! Erases a person: only a keyed hash of each identifier remains, which keeps the person erased. Later events about
+//! the person are journalled without their content.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,11 @@ use stagedoor_ports::{Crm, Listed, OfErased, PortError, Result, Struck, Versione
 
 use crate::{Sync, claimants::is_nobody_else};
 
-/// Says that anybody was ever erased: until then, nothing is looked up.
+/// Stored value that says that somebody was erased once. Without it, nothing is looked up.
 const ANY: &str = "erased/any";
 
-/// The secret under which identifiers of erased people are hashed. A bare hash of a phone is read back in minutes.
+/// Secret key for the hashes of erased people's identifiers. A hash without a key can be reversed to a phone in
+/// minutes.
 #[derive(Clone)]
 pub struct ErasureKey(Vec<u8>);
 
@@ -32,25 +33,25 @@ impl ErasureKey {
     }
 }
 
-/// What was erased.
+/// Result of an erasure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Erased {
     pub people: usize,
     pub identifiers: usize,
-    /// Deliveries that were not understood, and messages in the queues.
+    /// Number of removed deliveries that were not understood, and of removed messages in the queues.
     pub traces: u64,
-    /// What the CRM holds of them.
+    /// Rows of these people in the first CRM.
     pub first: InCrm,
-    /// The same of the second one.
+    /// Rows of these people in the second CRM.
     pub second: InCrm,
-    /// Mailing lists that they were taken off.
+    /// Mailing lists from which they were removed.
     pub lists: BTreeSet<String>,
 }
 
-/// What a CRM holds of the people erased, by its own ids.
+/// Rows of the erased people in one CRM, by the CRM's own ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InCrm {
-    /// Whether it has a call that deletes them.
+    /// True if the CRM has a call that deletes rows.
     pub erases: bool,
     /// Contacts and deals that were deleted.
     pub deleted: Vec<String>,
@@ -58,22 +59,23 @@ pub struct InCrm {
     pub contacts: Vec<String>,
     /// Deals that somebody has to delete.
     pub deals: Vec<String>,
-    /// They stay: documents of the accounts.
+    /// Invoices. They stay, as documents of the accounts.
     pub invoices: Vec<String>,
-    /// Contacts of others who typed one of the addresses as their own: it may stand there.
+    /// Contacts of others who typed one of the addresses as their own. The address may stand there.
     pub claimed_in: Vec<String>,
 }
 
-/// A command says this of a person whom this version cannot read. A later version stored them, or the document is damaged.
+/// Message of a command about a person whom this version cannot read. A later version stored them, or the document is
+/// damaged.
 pub const UNREADABLE: &str = "what is stored of this person cannot be read by this version, so neither their data nor their CRM \
      rows are known; start the version that wrote it (docs/operations.md, Roll back), then ask again";
 
 impl Sync {
-    /// Erases everybody who is known by `identifier`, and keeps the identifier erased also when nobody is.
+    /// Erases all people who have `identifier`, and keeps the identifier erased even if nobody has it.
     ///
     /// # Errors
-    /// `Fail` where no erasure key is configured, or while a call may still make a row of theirs in a CRM; `Retry` while
-    /// another process reconciles.
+    /// `Fail` if no erasure key is configured, or while a call may still make a row of the person in a CRM. `Retry`
+    /// while another process reconciles.
     pub async fn erase(&self, identifier: &Identifier) -> Result<Erased> {
         let Some(key) = &self.erasure else {
             return Err(PortError::Fail("no erasure key is configured; give [hub] erasure_key a secret".into()));
@@ -86,7 +88,7 @@ impl Sync {
         done
     }
 
-    /// Whether whom this leads to is stored in a way that this version cannot read.
+    /// True if the person of this identifier is stored in a form that this version cannot read.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -101,7 +103,7 @@ impl Sync {
             return Err(PortError::Fail(UNREADABLE.into()));
         }
         let claims = self.store.resolve(&BTreeSet::from([identifier.clone()])).await?;
-        // Everybody whose facts prove it, also where a guard keeps them apart.
+        // This finds all people whose facts prove the identifier, even if a guard keeps them apart.
         let mut found = self.bearers(identifier).await?;
         if found.is_empty() && claims.shared.contains(identifier) {
             return Err(PortError::Fail("it belongs to a crowd; name the person otherwise".into()));
@@ -113,18 +115,18 @@ impl Sync {
             ids.extend(&person.value.merged_ids);
             names.extend(person.value.identifiers().into_iter().filter(|one| one.kind().is_strong()).cloned());
         }
-        // What a guard left with somebody else, or what a crowd shares, is theirs.
+        // Identifiers that a guard left with another person, or that many people share, stay with those people.
         let owned = self.store.resolve(&names).await?;
         names.retain(|name| {
             !owned.shared.contains(name) && owned.owners.get(name).is_none_or(|owner| ids.contains(owner))
         });
-        // A form that names nobody else is a form of theirs.
+        // A form that names no other person is theirs.
         let (bare, claimants): (Vec<_>, Vec<_>) =
             self.claimants(&found, &names).await?.into_iter().partition(|one| is_nobody_else(&one.value, &names));
         let mut claimants: BTreeSet<PersonId> = claimants.iter().map(|one| one.value.id).collect();
         ids.extend(bare.iter().flat_map(|one| one.value.merged_ids.iter().copied().chain([one.value.id])));
         found.extend(bare);
-        // A code that is not answered yet is a claim to come.
+        // A code that is not answered yet will become a claim.
         let typed = self.store.load(&self.typed_by(&names).await?).await?.into_iter().map(|one| one.value);
         claimants.extend(typed.map(|one| one.id).filter(|id| !ids.contains(id)));
         let mut links = self.store.crm_states(&ids).await?;
@@ -132,15 +134,15 @@ impl Sync {
         let rows = self.rows_of_erased(&found, &ids, &links).await?;
         let invoices = invoices_of(&links);
         let mut erased = Erased { people: found.len(), identifiers: names.len(), ..Erased::default() };
-        // First off the lists: who cannot be taken off now is not forgotten now.
+        // Lists come first: a person who cannot be removed from a list now is not forgotten now.
         erased.lists = self.off_every_list(&ids).await?;
-        // A manager who edits one of these rows, or a walk over the CRM, tells of the person again.
+        // A manager who edits one of these rows, or a walk over the CRM, reports the person again.
         let kept: BTreeSet<Identifier> = match breakage::is_on("erased-rows-come-back") {
             true => names.clone(),
             false => names.union(&rows).cloned().collect(),
         };
         let tombstones: BTreeSet<String> = kept.iter().map(|name| key.tombstone(name)).collect();
-        // First what keeps them erased, then what there is.
+        // The tombstones come first, then the data goes.
         if self.store.key_value(ANY).await?.is_none() {
             self.store.compare_and_set(ANY, "yes", None).await?;
         }
@@ -155,8 +157,8 @@ impl Sync {
         Ok(erased)
     }
 
-    /// Contacts and deals of these people in both CRMs, as the index names them: what the CRMs told, and what the hub knows
-    /// from its own calls alone.
+    /// Contacts and deals of these people in both CRMs, as the index names them. They come from the CRMs' reports and
+    /// from the hub's own calls.
     async fn rows_of_erased(
         &self,
         people: &[Versioned<Person>],
@@ -170,7 +172,7 @@ impl Sync {
             rows.extend(rows_of(link, ""));
             rows.extend(link.second.iter().flat_map(|second| rows_of(second, SECOND_CRM)));
         }
-        // Since people parted, a row may be somebody else's.
+        // After people are separated, a row may belong to another person.
         let owners = self.store.resolve(&rows).await?.owners;
         rows.retain(|row| owners.get(row).is_none_or(|owner| ids.contains(owner)));
         Ok(rows)
@@ -182,8 +184,8 @@ impl Sync {
         Ok(!self.store.erased(&BTreeSet::from([key.tombstone(identifier)])).await?.is_empty())
     }
 
-    /// The same messages, each with the tombstone that its recipient would have: `outreach` has no erasure key, and asks for
-    /// it right before it sends.
+    /// The same messages, each with the tombstone that its recipient would have. `outreach` has no erasure key, and
+    /// looks for the tombstone right before it sends.
     pub(crate) fn with_tombstones(&self, mut messages: Vec<Event>) -> Vec<Event> {
         let Some(key) = &self.erasure else { return messages };
         for event in &mut messages {
@@ -211,7 +213,7 @@ impl Sync {
         Ok(off)
     }
 
-    /// The same events, those about erased people without what they said; `None` where nobody was ever erased.
+    /// The same events; those about erased people lose their content. `None` if nobody was ever erased.
     pub(crate) async fn without_the_erased(&self, events: &[(usize, Event)]) -> Result<Option<Vec<(usize, Event)>>> {
         let Some(key) = &self.erasure else { return Ok(None) };
         if self.store.key_value(ANY).await?.is_none() {
@@ -233,7 +235,7 @@ impl Sync {
     }
 }
 
-/// Their invoices in both CRMs, with those that another took the place of.
+/// Invoices in both CRMs, with the invoices that were replaced.
 fn invoices_of(links: &BTreeMap<PersonId, CrmState>) -> BTreeSet<(&'static str, u64)> {
     let of = |link: &CrmState| -> Vec<u64> {
         link.invoices.values().flat_map(|one| one.id.into_iter().chain(one.old.iter().copied())).collect()
@@ -263,7 +265,8 @@ fn of_erased(
     all.into_iter().collect()
 }
 
-/// Deletes what the CRM lets the hub delete, and names the rest. `crm` is `None` if the config names that CRM no more.
+/// Deletes the rows that the CRM lets the hub delete, and lists the rest. `crm` is `None` if the config no longer has
+/// that CRM.
 async fn strike_in(crm: Option<&dyn Crm>, rows: Vec<OfErased>) -> InCrm {
     let erases = crm.is_some_and(|crm| crm.erases());
     let struck = match crm {

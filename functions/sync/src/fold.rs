@@ -1,4 +1,4 @@
-//! Steps 1 and 2: events and the people they touch are folded and saved, a group a transaction.
+//! Steps 1 and 2: folds events into the people they concern, and saves each group of people in one transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +11,13 @@ use stagedoor_ports::{Claims, Commit, JournalRow, PortError, Removal, Result, Sa
 
 use crate::{Sync, outcome, shows::shows_of, withdrawn::new_bearers};
 
-/// True unless what is known of their rows says that the hub never wrote this claim into one.
+/// False if the CRM states of a person's rows say that the hub never wrote this claim into one.
 fn wrote_claim(links: &BTreeMap<PersonId, CrmState>, owner: &Person, claim: &Identifier) -> bool {
     let mut own = owner.merged_ids.iter().chain([&owner.id]).filter_map(|id| links.get(id)).peekable();
     own.peek().is_none() || own.any(|link| link.may_have_written(claim)) || breakage::is_on("managers-claim-is-echo")
 }
 
-/// How often a batch is folded anew because somebody else was faster.
+/// Number of times a batch is folded when another process changes the same people first.
 const TRIES: usize = 8;
 
 /// What the store knows of a batch's people.
@@ -25,16 +25,17 @@ const TRIES: usize = 8;
 pub(crate) struct Known {
     pub(crate) people: BTreeMap<PersonId, Versioned<Person>>,
     pub(crate) claims: Claims,
-    /// Owners of claims and neighbours who cannot be read, and people who cannot be folded without them.
+    /// People who cannot be read: owners of claims and blocked people. It includes people who cannot be folded
+    /// without them.
     unreadable: BTreeSet<PersonId>,
 }
 
-/// Of one try, by the events' places in the batch.
+/// Result of one try, as positions of events in the batch.
 #[derive(Default)]
 struct Tried {
-    /// Somebody else was faster.
+    /// Another process changed the same people first.
     conflicted: BTreeSet<usize>,
-    /// What they are about cannot be read.
+    /// The people of these events cannot be read.
     unreadable: BTreeSet<usize>,
 }
 
@@ -43,7 +44,7 @@ impl Sync {
         match self.fold_until_saved(events.clone()).await {
             Ok(failed) => failed,
             Err(error) if events.len() > 1 => {
-                // One event may be the cause: alone, it fails alone.
+                // One event may be the cause. Folded alone, it fails alone.
                 tracing::warn!(%error, events = events.len(), "batch not saved; its events are tried one by one");
                 let mut failed = BTreeSet::new();
                 for (index, event) in events {
@@ -76,7 +77,8 @@ impl Sync {
         Ok(events.into_iter().map(|(index, _)| index).chain(unreadable).collect())
     }
 
-    /// Folds a manager's decision at once, with `among`: people whom no identifier leads to, and whom it is about.
+    /// Folds a manager's decision at once. `among` names people whom the decision concerns and whom no identifier
+    /// finds.
     ///
     /// # Errors
     /// When the store fails, or other processes were faster each time.
@@ -93,7 +95,7 @@ impl Sync {
         Err(PortError::Retry("other processes write about the same people; try again".into()))
     }
 
-    /// Who would have each of these identifiers if a decision were folded. Nothing is saved.
+    /// Owner of each of these identifiers if a decision were folded. Saves nothing.
     ///
     /// # Errors
     /// When the store fails.
@@ -116,7 +118,7 @@ impl Sync {
         Ok(owners)
     }
 
-    /// `again`: a first try found somebody else to be faster.
+    /// `again`: another process was faster in an earlier try.
     async fn fold_once(&self, events: &[(usize, Event)], again: bool, among: &BTreeSet<PersonId>) -> Result<Tried> {
         let struck = self.without_the_erased(events).await?;
         let events = struck.as_deref().unwrap_or(events);
@@ -125,7 +127,7 @@ impl Sync {
         let mut seen = BTreeSet::new();
         let is_fresh = |(_, event): &&(usize, Event)| !journaled.contains(&event.id) && seen.insert(event.id.clone());
         let (fresh, repeated): (Vec<&(usize, Event)>, Vec<_>) = events.iter().partition(is_fresh);
-        // Or somebody else folded it meanwhile.
+        // Another process may have folded the event in the meantime.
         for (_, event) in repeated {
             tracing::info!(trace = event.trace_id(), event = %event.id, "a second delivery changes nothing");
         }
@@ -146,7 +148,7 @@ impl Sync {
         }
         let known = self.know(&mut records, again, among).await?;
         if self.forget_given_again(&records, &known).await? {
-            // They are read anew, without the row.
+            // The people are read again, without the row.
             return Ok(Tried { conflicted: events.iter().map(|(index, _)| *index).collect(), ..Tried::default() });
         }
         let unreadable = leave_out_unreadable(&mut records, &known, &by_record);
@@ -156,7 +158,8 @@ impl Sync {
         let mut commits: Vec<(Vec<usize>, Commit)> =
             groups.into_iter().map(|group| self.commit(group, &known, &by_record)).collect();
         if !of_nobody.is_empty() {
-            // Or of somebody about whom it changes nothing: the row is theirs, and goes when they are erased.
+            // The event may also be about a person whom it does not change. The row is that person's, and goes when
+            // they are erased.
             let named: Vec<BTreeSet<Identifier>> = of_nobody.iter().map(|(_, event)| named_in(event)).collect();
             let owners = self.owners(named.iter().flatten().cloned().collect(), again).await?;
             let whose = |named: &BTreeSet<Identifier>| named.iter().find_map(|name| owners.get(name).copied());
@@ -181,7 +184,7 @@ impl Sync {
         Ok(Tried { conflicted: lost.flat_map(|(indices, _)| indices).collect(), unreadable })
     }
 
-    /// Joins somebody of whom only a CRM told into the person whose row that is.
+    /// Joins a person whom only a CRM reported into the person to whom the row belongs.
     pub(crate) async fn attach(&self, person: &Person, other: &Person) -> Result<()> {
         let both = BTreeSet::from([person.id, other.id]);
         for _ in 0..TRIES {
@@ -199,7 +202,8 @@ impl Sync {
         Ok(())
     }
 
-    /// `again`: a crash may have left a name of somebody who is not stored, and a row about them is a conflict.
+    /// `again`: a crash may have left an identifier of a person who is not stored. A journal row about them would be
+    /// a conflict.
     async fn owners(&self, named: BTreeSet<Identifier>, again: bool) -> Result<BTreeMap<Identifier, PersonId>> {
         if named.is_empty() {
             return Ok(BTreeMap::new());
@@ -218,14 +222,14 @@ impl Sync {
         Ok(owners)
     }
 
-    /// Loads everybody whom the records could touch, and ties the CRM's own rows to the people they were made for.
+    /// Loads all people whom the records could concern, and ties the CRM's own rows to the people they were made for.
     async fn know(&self, records: &mut [Record], again: bool, among: &BTreeSet<PersonId>) -> Result<Known> {
         let named: BTreeSet<Identifier> = records.iter().flat_map(looked_up).collect();
         let mut known = Known { claims: self.store.resolve(&named).await?, ..Known::default() };
         let mut wanted: BTreeSet<PersonId> = known.claims.owners.values().chain(among).copied().collect();
         wanted.extend(records.iter().filter_map(bearer_of));
         if again {
-            // A crash may have left somebody whom no name finds yet.
+            // A crash may have left a person whom no identifier finds yet.
             wanted.extend(records.iter().map(|record| PersonId::of(&record.key)));
         }
         let mut missing = BTreeSet::new();
@@ -322,8 +326,8 @@ impl Sync {
         (indices, commit)
     }
 
-    /// The people to add to the audiences of shows, each under their own id. A person who parts from another keeps their own
-    /// shows.
+    /// The people to add to the audiences of shows, each under their own id. A person who is separated from another
+    /// person keeps their own shows.
     fn audience_of(
         &self,
         fresh: &[Record],
@@ -342,7 +346,7 @@ impl Sync {
             return named.filter(|(show, _)| !listed.contains(show)).collect();
         }
         let new = folded.people.iter().flat_map(|person| {
-            // Earlier builds listed those who were joined under the id that they had.
+            // Earlier builds listed joined people under the id that they had before.
             let same = known.people.get(&person.id).filter(|one| one.value.merged_ids.is_subset(&person.merged_ids));
             let listed = same.map(|one| shows(&one.value)).unwrap_or_default();
             shows(person).into_iter().filter(move |show| !listed.contains(show)).map(|show| (show, person.id))
@@ -357,13 +361,14 @@ impl Sync {
 }
 
 impl Known {
-    /// Somebody by their id, or by that of one who was joined into them.
+    /// Finds a person by their id, or by the id of a person who was joined into them.
     pub(crate) fn find(&self, id: PersonId) -> Option<&Versioned<Person>> {
         let joined = || self.people.values().find(|person| person.value.merged_ids.contains(&id));
         self.people.get(&id).or_else(joined)
     }
 
-    /// Who has a neighbour that cannot be read cannot be folded either: the guards weigh all of them together.
+    /// Marks people who cannot be folded because a blocked or merged person of theirs cannot be read. The guards
+    /// weigh them all together.
     fn spread_unreadable(&mut self) {
         loop {
             let touched = self.people.values().map(|person| &person.value).filter(|person| {
@@ -380,8 +385,8 @@ impl Known {
     }
 }
 
-/// Takes the records out that are about somebody who cannot be read. Folded without them, the records would make a second
-/// person and take over the first one's identifiers. Answers the events' places.
+/// Removes the records about people who cannot be read. Folded alone, they would make a second person and take over
+/// the first person's identifiers. Returns the positions of their events.
 fn leave_out_unreadable(
     records: &mut Vec<Record>,
     known: &Known,

@@ -1,5 +1,5 @@
-//! Rows that are not in the CRM any more, though no webhook told of it. A contact or a deal becomes the same event that a
-//! webhook would have been; a company is forgotten, and looked for or made again by the next run.
+//! Handles rows that are no longer in the CRM without a webhook about it. A contact or a deal becomes the event that
+//! a webhook would have been. A company is forgotten, and the next run looks for it or makes it again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,13 +10,14 @@ use stagedoor_ports::{Gone, PortError};
 
 use crate::{Sync, claims::forget_row, restored::number, run::SyncRun};
 
-/// More rows than this that calls of one round found to be gone, and more than a fifth of its rows, are looked at again.
+/// If the calls of one run find more gone rows than this, and more than a fifth of its rows, the rows are checked
+/// again.
 const MANY: usize = 10;
-/// Rows that are looked at again in one round; the others wait for the next.
+/// Rows that are checked again in one run. The others wait for the next run.
 const LOOKED_AT: usize = 50;
 
 impl Sync {
-    /// Takes over what the calls of this round found to be gone.
+    /// Takes over the rows that calls of this run found to be gone.
     pub(crate) async fn hear_of_gone(&self, sync_run: &SyncRun) -> Result<(), PortError> {
         let gone = std::mem::take(&mut *sync_run.gone.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         for one in &gone {
@@ -47,8 +48,8 @@ impl Sync {
         self.forget_gone_of_others(sync_run, &rows).await
     }
 
-    /// Since people parted, a row that is gone may be somebody else's: that it is gone is a fact of theirs, and it is forgotten
-    /// here.
+    /// Forgets gone rows that belong to other people. After people are separated, a row may belong to another person,
+    /// and the deletion is a fact of that person.
     async fn forget_gone_of_others(&self, sync_run: &SyncRun, rows: &[Gone]) -> Result<(), PortError> {
         let named = rows.iter().filter_map(|row| {
             let (kind, id) = match row {
@@ -77,7 +78,7 @@ impl Sync {
         self.keep(sync_run, changed).await
     }
 
-    /// Those of these rows that are gone, and not only hidden from the hub's user: each is looked at by itself.
+    /// The rows that are really gone, and not only hidden from the hub's user. Each row is checked by itself.
     async fn gone_for_sure(&self, sync_run: &SyncRun, mut rows: Vec<Gone>) -> Result<Vec<Gone>, PortError> {
         if breakage::is_on("many-gone-unbelieved") {
             return Ok(vec![]);
@@ -97,7 +98,7 @@ impl Sync {
                 });
                 Ok(rows)
             }
-            // The calls find it out again; why they wait is said until then.
+            // The next calls find it out again. Until then the report says why they wait.
             Err(error) => {
                 sync_run.stop(error.to_string());
                 Ok(vec![])

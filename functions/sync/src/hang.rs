@@ -1,4 +1,4 @@
-//! A manager deleted a contact, and its person bought again. Their deals hang on the new contact.
+//! Moves deals to a new contact, after a manager deleted the old contact and the person bought again.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ impl Sync {
                     (person_run.link.unhung, person_run.link.unhung_reason) = (BTreeSet::new(), None);
                     person_run.link.unhung_from.clear();
                 }
-                // Said to a manager, and tried again with other deals, another contact, or by `retry-rejected`.
+                // A manager sees the refusal. Other deals, another contact or `retry-rejected` start a new try.
                 WriteOutcome::Refused(reason) => {
                     tracing::warn!(person = %id, reason, "the CRM refused to hang deals on the contact made anew");
                     sync_run.report().rejected += 1;
@@ -61,13 +61,13 @@ impl Sync {
     }
 }
 
-/// Whether there is nothing to do for a person.
+/// True if there is nothing to do for a person.
 pub(crate) fn is_idle(person_run: &PersonRun) -> bool {
     person_run.open == 0 && to_hang(&person_run.person, &person_run.link).is_none()
 }
 
-/// At the end of a round: deals that are still to be hung, and corrected values that a call of this round wrote, are one more
-/// open step each.
+/// Counts more open steps at the end of a run. Deals that must still move to a contact count as one. So do written
+/// values that are corrected by now.
 pub(crate) fn count_unhung(sync_run: &SyncRun) {
     let mut person_runs = sync_run.person_runs();
     for person_run in person_runs.values_mut() {
@@ -76,12 +76,12 @@ pub(crate) fn count_unhung(sync_run: &SyncRun) {
     }
 }
 
-/// What a refusal is about.
+/// Contact and deals that identify a refusal.
 fn key(parting: &Parting) -> (u64, &[u64]) {
     (parting.contact, &parting.deals)
 }
 
-/// Deals that are to hang on a person's contact, if there are any. They wait while there is no living contact, and after a
+/// Deals that must move to the person's contact, if there are any. They wait while no contact exists, and after a
 /// refusal until something changes.
 fn to_hang(person: &Person, link: &CrmState) -> Option<Parting> {
     let contact = link.contact.id.filter(|_| !link.unhung.is_empty())?;

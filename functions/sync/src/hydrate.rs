@@ -1,6 +1,7 @@
-//! What a webhook only pointed to is fetched, each source on its own. Many webhooks of one order in a batch cost one read.
+//! Fetches the data to which a webhook only points, each source on its own. Many webhooks about one order in a batch
+//! cost one read.
 //!
-//! A source has a budget of time a batch. What could not be fetched within it goes back to the queue.
+//! A source has a budget of time for each batch. Events that the budget does not cover go back to the queue.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,11 +16,11 @@ use tokio::time::Instant;
 
 use crate::Sync;
 
-/// Reads under way at one source at once: shops are small servers.
+/// Concurrent reads at one source. Shops are small servers.
 const READS: usize = 4;
-/// What a source may take of a batch's time.
+/// Time of a batch that one source may use.
 const BUDGET: Duration = Duration::from_secs(15);
-/// What the budget did not suffice for is fetched after this pause.
+/// Pause before events that the budget did not cover are fetched.
 const SOON: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,23 +30,24 @@ enum Pointer {
     Payment { payment: String, refund: bool },
 }
 
-/// With the time of the fact, where the shop tells one.
+/// What a source answered, with the time of the fact if the shop gives one.
 type Fetched = Result<Option<(Body, Option<Timestamp>)>, PortError>;
 
-/// Events by their places in the batch.
+/// Events with their positions in the batch.
 pub(crate) type Numbered = Vec<(usize, Event)>;
 
 /// The events of one source after it was asked.
 #[derive(Default)]
 pub(crate) struct Hydrated {
     pub ready: Numbered,
-    /// They come again and the attempt counts.
+    /// Events that come again; the attempt counts.
     pub failed: BTreeSet<usize>,
-    /// The source was not asked, or did not answer in time: they come again after this pause, and the attempt does not count.
+    /// Events that come again after this pause; the attempt does not count. The source was not asked, or did not
+    /// answer in time.
     pub deferred: Option<(Numbered, Duration)>,
 }
 
-/// Whether a source has to be asked before the event can be folded.
+/// True if a source must be asked before the event can be folded.
 pub(crate) fn needs_source(event: &Event) -> bool {
     pointer(event).is_some()
 }
@@ -82,8 +84,8 @@ impl Sync {
         for (index, mut event) in events {
             match pointer(&event).map(|pointer| fetched.get(&pointer)) {
                 None | Some(Some(Ok(None))) => hydrated.ready.push((index, event)),
-                // One row of the shop's cannot be understood: it is kept once, however many webhooks lead to it. They come
-                // under their own ids again.
+                // The hub cannot parse this row of the shop. It is kept once for all webhooks that lead to it. They
+                // come again under their own ids.
                 Some(Some(Ok(Some((body @ Body::Unrecognized(_), _))))) => {
                     event.id = EventId::derive(&source, &["unrecognized", &body.digest()]);
                     (event.body, event.time) = (body.clone(), now);
@@ -91,10 +93,10 @@ impl Sync {
                 }
                 Some(Some(Ok(Some((body, time))))) => {
                     (event.body, event.time) = (body.clone(), time.unwrap_or(event.time));
-                    // A shop's own clock is no better where the hub asks.
+                    // The shop's clock is not trusted more when the hub asks.
                     hydrated.ready.push((index, event.received_by(now)));
                 }
-                // What fails while nothing answers is not the event's fault.
+                // A failure while the source answers nothing is not the event's fault.
                 Some(Some(Err(PortError::Retry(_)))) if rest.is_some() => deferred.push((index, event)),
                 Some(Some(Err(_))) => {
                     tracing::warn!(trace = event.trace_id(), event = %event.id, "the event waits for its shop");
@@ -107,7 +109,7 @@ impl Sync {
         hydrated
     }
 
-    /// What there was time for.
+    /// Fetches as much as there is time for.
     async fn fetch_all(
         &self,
         source: &SourceName,
@@ -118,7 +120,7 @@ impl Sync {
         let (mut wanted, mut answered) = (wanted.into_iter(), false);
         // A source that had less than its budget may only have been short of time.
         let in_full = until.saturating_duration_since(Instant::now()) + SOON >= BUDGET;
-        // A source that did not answer has to answer once before it is asked for all.
+        // A source that did not answer must answer once before it is asked for the rest.
         let first = if self.breakers.is_on_trial(source.as_str()) { 1 } else { 0 };
         for (some, reads) in [(wanted.by_ref().take(first).collect(), 1), (wanted.by_ref().collect::<Vec<_>>(), READS)]
         {
@@ -160,7 +162,7 @@ impl Sync {
         fetched
     }
 
-    /// True if the source is left alone from now on.
+    /// Returns true if the source rests from now on.
     async fn source_failed(&self, source: &SourceName, outright: bool) -> bool {
         let Some(since) = self.breakers.failed(source.as_str(), self.clock.now(), outright) else { return false };
         tracing::warn!(%source, %since, "the source does not answer; its events wait");
@@ -175,7 +177,8 @@ impl Sync {
         }
     }
 
-    /// Puts events back for later. Answers those that could not be put back: they come again by themselves.
+    /// Puts events back into the queue for later. Returns the positions of events that could not be put back; they
+    /// come again as failed.
     pub(crate) async fn defer(&self, events: Numbered, after: Duration) -> BTreeSet<usize> {
         let (places, events): (BTreeSet<usize>, Vec<Event>) = events.into_iter().unzip();
         let Some(queue) = &self.events else { return places };
@@ -212,7 +215,7 @@ impl Sync {
     }
 }
 
-/// At most the longest delay of a queue.
+/// Pause for a rest, at most the longest delay of a queue.
 fn pause(rest: SignedDuration) -> Duration {
     rest.unsigned_abs().clamp(SOON, Duration::from_secs(900))
 }

@@ -1,5 +1,5 @@
-//! A campaign's invitations: a personal link for each phone, and the SMS that holds it. Doing it twice sends nothing twice:
-//! link and decision follow from campaign and phone.
+//! Invitations of a campaign: a personal link for each phone, and the SMS with it. A repeated call sends nothing
+//! twice, because link and decision follow from campaign and phone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,9 +12,9 @@ use stagedoor_ports::{PortError, Result, read_withdrawals};
 
 use crate::Sync;
 
-/// SMS of one call to the queues.
+/// SMS in one call to the queues.
 const CHUNK: usize = 200;
-/// An invitation that could not be sent within two days is not sent any more.
+/// An invitation that could not be sent within two days is dropped.
 const WORTH: jiff::SignedDuration = jiff::SignedDuration::from_hours(48);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,14 +26,14 @@ pub struct Invitee {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Invited {
     pub messages: usize,
-    /// People who never consented to SMS, or withdrew, or whose number takes none.
+    /// People who never consented to SMS, who withdrew, or whose number takes no SMS.
     pub without_consent: usize,
-    /// People who were written to too often lately.
+    /// People who reached the cap on messages.
     pub too_often: usize,
 }
 
 impl Sync {
-    /// Decides an SMS for each of them.
+    /// Decides an SMS for each invitee.
     ///
     /// # Errors
     /// `Fail` with a sentence when the config has no such campaign, or it has no SMS; `Retry` when a queue fails.
@@ -56,7 +56,7 @@ impl Sync {
             let may = self.may_invite(&campaign.name, chunk).await?;
             for invitee in chunk {
                 let phone = Identifier::phone(invitee.phone.clone());
-                // What was decided before is decided again under the same id, and not sent again.
+                // A decision that was made before gets the same id, and is not sent again.
                 match may.get(&phone) {
                     None => {
                         invited.without_consent += 1;
@@ -96,7 +96,7 @@ impl Sync {
                 decided.push(Event::new(&through, id, now, Body::MessageDecided(Box::new(message))));
             }
             invited.messages += decided.len();
-            // First whose the links are: an SMS is read within seconds.
+            // The links become known first, because an SMS is read within seconds.
             conversation.chats.send(issued).await?;
             conversation.outbox.send(self.with_tombstones(decided)).await?;
         }
@@ -105,7 +105,8 @@ impl Sync {
 }
 
 impl Sync {
-    /// Phones of people who consent to SMS, and the time at which the cap lets them be written to, where it does not now.
+    /// Phones of people who consent to SMS. If the cap forbids a message now, the value is the time at which it
+    /// allows one.
     async fn may_invite(
         &self,
         campaign: &str,
@@ -132,7 +133,7 @@ impl Sync {
     }
 }
 
-/// Puts the name in, or takes its place out with the comma before it. What is no plain name is left out.
+/// Fills in the name, or removes its placeholder with the comma before it. A name that is not plain is left out.
 pub(crate) fn fill_name(text: &str, name: Option<&str>) -> String {
     match name.and_then(name_for_messages) {
         Some(name) => text.replace("{name}", name),

@@ -1,4 +1,4 @@
-//! After a join, reasons and unplaced money stand with the person who remains.
+//! After a join, leaves reasons and unplaced money only with the person who remains.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +9,14 @@ use stagedoor_ports::{Dirty, PortError};
 use crate::Sync;
 
 impl Sync {
-    /// Takes parked rows, unplaced money and notes without an answer off the links of people who were joined since. Their own links stay: they hold the
-    /// rows of the CRM. Returns whose links changed.
+    /// Removes rejected rows, unplaced money and unanswered notes from the CRM states of people who were joined
+    /// since. Their CRM states stay, because they hold the rows of the CRM. Returns the people whose CRM states
+    /// changed.
     pub(crate) async fn quiet_joined(&self, dirty: &mut [Dirty]) -> Result<BTreeSet<PersonId>, PortError> {
         let mut changed = BTreeSet::new();
         let mut fresh = BTreeSet::new();
         for one in dirty.iter_mut() {
-            // Of those who parted since, rows may be here until they are put in order.
+            // Rows of people who were separated since may be here until they are put in order.
             let left = &(&one.link.joined & &one.person.parted) - &one.link.untangled;
             let joined = &one.person.merged_ids | &left;
             if joined != one.link.joined {

@@ -1,4 +1,4 @@
-//! Who may use the CRM: one process at a time, for the rate limit is one account's.
+//! The lease on the CRM. One process uses it at a time, because the rate limit belongs to one account.
 
 use std::time::Duration;
 
@@ -12,25 +12,25 @@ use crate::Sync;
 const LEASE: &str = "reconciler";
 pub(crate) const ELSEWHERE: &str = "another process reconciles";
 const LEASE_TIME: SignedDuration = SignedDuration::from_secs(120);
-/// How often a lease is prolonged while a command works.
+/// Interval at which a lease is renewed while a command works.
 const RENEW: Duration = Duration::from_secs(30);
-/// How long a command waits for the CRM.
+/// Longest time that a command waits for the CRM.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Which command waits for the lease, and until when the holder leaves it: `<owner> <RFC 3339>`.
+/// Names the command that waits for the lease, and the time until which the holder leaves it: `<owner> <RFC 3339>`.
 const WANTED: &str = "wanted/reconciler";
-/// How long the holder skips its turns for a command. One that was killed is waited for no longer.
+/// Time for which the holder skips its turns for a command. It waits no longer for a command that was killed.
 const SKIPPED: SignedDuration = SignedDuration::from_secs(6);
-/// A second, and a little for clocks that differ.
+/// One second, and a little more for clocks that differ.
 const REST: SignedDuration = SignedDuration::from_millis(1_100);
 
-/// Until when `owner` wants the lease, if it is the one who does.
+/// Until when `owner` wants the lease. `None` if another process wants it.
 fn wanted_until(value: &str, owner: &str) -> Option<Timestamp> {
     value.strip_prefix(owner)?.trim_start().parse().ok()
 }
 
 impl Sync {
-    /// Does something in the CRM while no other process uses it: the rate limit is one account's. Waits for it as long as rounds
-    /// of other processes may take.
+    /// Does something in the CRM while no other process uses it, because the rate limit belongs to one account. Waits
+    /// as long as runs of other processes may take.
     ///
     /// # Errors
     /// `Retry` when the CRM was not free within half a minute.
@@ -61,7 +61,7 @@ impl Sync {
         self.store.lease(LEASE, &self.owner, now, now + REST).await.map(drop)
     }
 
-    /// Gives back the lease of the second CRM's account, where this is about it.
+    /// Releases the lease of the second CRM's account, if this is the second CRM.
     pub(crate) async fn release_account(&self) -> Result<(), PortError> {
         if self.scope.is_empty() {
             return Ok(());
@@ -70,8 +70,8 @@ impl Sync {
         self.store.lease(&format!("{LEASE}/{}", self.scope), &self.owner, now, now + REST).await.map(drop)
     }
 
-    /// Takes the lease for a command. Where another process holds it, that one is asked to skip its turns for a moment: a hub
-    /// that serves takes the lease anew as soon as it has given it back.
+    /// Takes the lease for a command. If another process holds it, asks that process to skip its turns for a moment.
+    /// Without this, a serving hub would take the lease again right after it released it.
     pub(crate) async fn lease_in_turn(&self) -> Result<bool, PortError> {
         let mine = self.lease().await?;
         let now = self.clock.now();
@@ -84,7 +84,7 @@ impl Sync {
             }
             _ => return Ok(mine),
         };
-        // Where another command wrote meanwhile, it comes first.
+        // If another command wrote meanwhile, that command comes first.
         self.store.compare_and_set(WANTED, &value, key_value.map(|key_value| key_value.version)).await?;
         Ok(mine)
     }
@@ -104,7 +104,7 @@ impl Sync {
         if !mine || self.scope.is_empty() {
             return Ok(mine);
         }
-        // The second CRM has a lease of its own beside it: its rate is another account's.
+        // The second CRM has a lease of its own beside this one: its rate belongs to another account.
         self.store.lease(&format!("{LEASE}/{}", self.scope), &self.owner, now, now + LEASE_TIME).await
     }
 }

@@ -1,4 +1,4 @@
-//! The queue's consumer: one file a step. Webhooks become people here, and people become rows in the CRM.
+//! Consumer of the event queue. It folds events into people, and writes people to the CRM. Each step has a file.
 
 mod answers;
 mod asked;
@@ -74,40 +74,40 @@ use stagedoor_ports::{Clock, Crm, MailingList, OrderApi, Queue, SnsConfirmer, St
 use tokio::time::Instant;
 pub use zones::UNKNOWN_ZONES;
 
-/// Left of an invocation for folding what sources answered.
+/// Time at the end of an invocation that is kept for folding the answers of sources.
 const FOLDING: Duration = Duration::from_secs(20);
 
-/// What the consumer works with. The same on AWS and on a laptop.
+/// The ports and settings that the consumer works with. AWS and a laptop use the same.
 #[derive(Clone)]
 pub struct Sync {
     pub store: Arc<dyn Store>,
     pub crm: Arc<dyn Crm>,
     pub clock: Arc<dyn Clock>,
-    /// Ticket systems that can be asked back, by source.
+    /// Ticket systems that answer questions, by source.
     pub order_apis: BTreeMap<SourceName, Arc<dyn OrderApi>>,
-    /// Without it an operator takes topics' offers.
+    /// Confirms subscriptions at SNS. If absent, an operator confirms them.
     pub topics: Option<Arc<dyn SnsConfirmer>>,
-    /// Shows and pipelines as the config has them.
+    /// Shows and pipelines of the config.
     pub catalog: Catalog,
     pub guards: Guards,
     /// Accounts with mailing lists, by their name in the config.
     pub lists: BTreeMap<String, Arc<dyn MailingList>>,
-    /// Without it nobody can be erased.
+    /// Key of the tombstones. If absent, people cannot be erased.
     pub erasure: Option<ErasureKey>,
-    /// Without it nobody is answered.
+    /// Parts that answering a chat needs. If absent, chats get no answers.
     pub conversation: Option<Talking>,
-    /// This process among those that share the store.
+    /// Name of this process among the processes that share the store.
     pub owner: String,
-    /// Whether the CRM could not be used in the last round: then more people are looked at, so that nobody waits for their lists and
-    /// letters behind those who wait for the CRM.
+    /// True if the CRM could not be used in the last run. Then a run takes more people: lists and messages of some
+    /// people must not wait behind people who wait for the CRM.
     pub outage: Arc<AtomicBool>,
-    /// Sources and mailing lists that do not answer.
+    /// State of the sources and mailing lists that do not answer.
     pub breakers: Breakers,
-    /// Where events go that wait for their source; without it they come again as failed.
+    /// Queue for events that wait for their source. If absent, such events count as failed and come again.
     pub events: Option<Arc<dyn Queue>>,
-    /// Another CRM that is fed from the same people, with a lease, a rate and parked rows of its own.
+    /// Another CRM that gets the same people. It has its own lease, rate limit and rejected rows.
     pub second: Option<CrmAccount>,
-    /// Of the numbers of the CRM: none for the first, `SECOND_CRM` for the second.
+    /// Namespace of this CRM's record ids. Empty for the first CRM, `SECOND_CRM` for the second.
     pub scope: &'static str,
 }
 
@@ -116,31 +116,31 @@ pub struct Sync {
 pub struct CrmAccount {
     pub crm: Arc<dyn Crm>,
     pub invoicing: Option<Invoicing>,
-    /// ISO 4217: in which that account holds prices. `None`: RUB.
+    /// Currency of the prices in that account, as an ISO 4217 code. `None` means RUB.
     pub currency: Option<String>,
 }
 
-/// What answering takes.
+/// Parts that answering a chat needs.
 #[derive(Clone)]
 pub struct Talking {
-    /// Where decisions to send go.
+    /// Queue of decisions to send.
     pub outbox: Arc<dyn Queue>,
-    /// Where chats' events go: what answering itself finds out is an event too.
+    /// Queue of chat events. Answering a message makes events of its own.
     pub chats: Arc<dyn Queue>,
     pub links: LinkKey,
-    /// Without a slash at its end.
+    /// Base of the hub's own links, without a slash at its end.
     pub public_url: String,
 }
 
 impl Sync {
-    /// Hydrates, folds and saves a batch, and decides what chats in it are answered. The answer names the events that failed
-    /// and should come again, by their place in `events`; all others are durable.
+    /// Hydrates, folds and saves a batch, and decides the answers to chats in it. Returns the positions in `events`
+    /// of the events that failed and should come again. All other events are durable.
     pub async fn handle(&self, events: Vec<Event>) -> BTreeSet<usize> {
         self.handle_within(events, None).await
     }
 
-    /// The same within a time; sources get less of it than their budget when there is less. What needs no source comes first,
-    /// and each source's events are folded as soon as it has answered.
+    /// Does the same as `handle` within the time `left`. A source gets less than its budget if less time is left.
+    /// Events that need no source come first. The events of each source are folded as soon as it answers.
     pub async fn handle_within(&self, events: Vec<Event>, left: Option<Duration>) -> BTreeSet<usize> {
         let deadline = left.map(|left| Instant::now() + left.saturating_sub(FOLDING).max(left / 5));
         let (pointing, ready): (Vec<_>, Vec<_>) =
@@ -159,7 +159,7 @@ impl Sync {
         failed
     }
 
-    /// Gives the lease back after something that may have held it was dropped.
+    /// Releases the lease after the future that may have held it was dropped.
     ///
     /// # Errors
     /// When the store fails.
@@ -167,7 +167,7 @@ impl Sync {
         if self.lease().await? { self.release().await } else { Ok(()) }
     }
 
-    /// Whether a source has to be asked before the event can be folded.
+    /// True if a source must be asked before the event can be folded.
     pub fn needs_source(event: &Event) -> bool {
         hydrate::needs_source(event)
     }
@@ -180,7 +180,7 @@ impl Sync {
         ready.retain(|(index, _)| !failed.contains(index));
         let heard: Vec<(usize, Event)> = ready.iter().filter(|(_, event)| replies::asks(event)).cloned().collect();
         failed.extend(self.fold(ready).await);
-        // Also those that were folded before: a crash may have come between hearing and answering.
+        // Events that were folded before are included: a crash may have come between folding and answering.
         let heard = heard.into_iter().filter(|(index, _)| !failed.contains(index)).collect();
         failed.extend(self.answer(heard).await);
         failed

@@ -1,6 +1,6 @@
-//! What people are written of the hub's own accord. What is due follows from the person, from what they were written before and from
-//! the time; a decision's id names the occasion and its step, so that whoever decides it again after a crash sends nothing twice.
-//! First the message is durable in the outbox, then it is remembered.
+//! Decides and queues mailings. Due messages follow from the person, from earlier messages and from the time. A
+//! decision's id names the occasion and its step, so that a decision made again after a crash sends nothing twice. A
+//! message is durable in the outbox first, and remembered after that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,17 +17,17 @@ use stagedoor_ports::{Dirty, PortError, Result};
 
 use crate::{Sync, Talking, invite::fill_name, segment::own_source};
 
-/// What could not be sent within a day is not worth sending.
+/// A message that could not be sent within a day is dropped.
 const WORTH: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
-/// When somebody is looked at again for whom there was no promo code.
+/// Delay before a person for whom there was no promo code is looked at again.
 const LATER: jiff::SignedDuration = jiff::SignedDuration::from_mins(30);
-/// When they are looked at again whose messages the queues did not take.
+/// Delay before people whose messages the queues did not take are looked at again.
 const QUEUES: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
-/// Links under which letters are unsubscribed from are good until the end of the year after the next: RFC 8058 wants them to
-/// work for as long as a letter is kept.
+/// Unsubscribe links in letters are valid until the end of the year after the next. RFC 8058 requires that they work
+/// for as long as a letter is kept.
 const YEARS: i16 = 2;
 
-/// What looking at people came to.
+/// Result of looking at people.
 #[derive(Default)]
 struct Decided {
     facts: Vec<Event>,
@@ -36,7 +36,7 @@ struct Decided {
     again: BTreeMap<PersonId, Timestamp>,
 }
 
-/// Where and when one message goes.
+/// Route and time of one message.
 struct MailingDraft<'l> {
     conversation: &'l Talking,
     person: &'l Person,
@@ -45,19 +45,19 @@ struct MailingDraft<'l> {
     through: SourceName,
     campaign: Option<&'l Campaign>,
     now: Timestamp,
-    /// The person under whose id it was first decided.
+    /// The person under whose id the message was first decided.
     decided_for: PersonId,
 }
 
-/// The texts of a message while their places are filled.
+/// The texts of a message while their placeholders are filled.
 struct Words {
     text: String,
-    /// Empty where it is no letter.
+    /// Empty if the message is no letter.
     subject: String,
 }
 
 impl Sync {
-    /// Decides what these people are written now, and answers whose links are to be saved.
+    /// Decides the messages to these people. Returns the people whose CRM states must be saved.
     pub(crate) async fn write(&self, dirty: &mut [Dirty], catalog: &Catalog) -> Result<BTreeSet<PersonId>> {
         let Some(conversation) = self.conversation.as_ref().filter(|_| !catalog.mailings.is_empty()) else {
             return Ok(BTreeSet::new());
@@ -75,7 +75,7 @@ impl Sync {
             if breakage::is_on("outbox-stops-crm") {
                 return Err(error);
             }
-            // Nobody waits for the CRM because messages do: those concerned are decided again.
+            // Messages must not delay the CRM: the people concerned are decided again.
             tracing::warn!(%error, people = links.len(), "the queues take no messages; they are decided again");
             let again = links.keys().map(|person| (*person, now + QUEUES)).collect();
             self.store.schedule_rechecks(&again).await?;
@@ -95,7 +95,7 @@ impl Sync {
         Ok(changed)
     }
 
-    /// What one person is written now. Answers their link, with what is to be remembered of it.
+    /// Decides the messages to one person. Returns the person's CRM state with what must be remembered.
     async fn write_to(
         &self,
         conversation: &Talking,
@@ -136,7 +136,7 @@ impl Sync {
             remember(&mut link, due, step, now);
         }
         if link.written != one.link.written {
-            // Nobody may have read it by then.
+            // The person may not have read the message by then.
             let next = due_messages(person, &link, &traits, catalog, &shared, now).again_at;
             again_at = [again_at, next].into_iter().flatten().min();
         }
@@ -147,7 +147,7 @@ impl Sync {
         Ok(link)
     }
 
-    /// Phones and e-mails of somebody that are a crowd's, where a message may go to one of them, or a notice of a show went there.
+    /// Shared phones and e-mails of a person, if a message may go to one of them or a notice of a show went there.
     async fn shared_addresses(
         &self,
         person: &Person,
@@ -169,7 +169,7 @@ impl Sync {
         Ok(named.into_iter().filter(is_shared).collect())
     }
 
-    /// `None`: it cannot be written just now.
+    /// `None`: the letter cannot be decided now.
     async fn decide_letter(
         &self,
         (conversation, person, due, message): (&Talking, &Person, &DueMessage<'_>, &MessageDraft<'_>),
@@ -190,8 +190,8 @@ impl Sync {
         Ok(Some(MailingStep { at: now, channel: route.channel, through, to, decision }))
     }
 
-    /// The person under whose id this message was first decided. A crash may have come before it was remembered, and a join after
-    /// the crash; under another id the same message would go twice.
+    /// The person under whose id this message was first decided. A crash may come before the message was remembered,
+    /// and a join after the crash. Under another id the same message would go twice.
     async fn decided_for(&self, person: &Person, due: &DueMessage<'_>, step: usize) -> Result<PersonId> {
         for merged_ids in person.merged_ids.iter().filter(|_| !breakage::is_on("joined-written-again")) {
             if self.store.key_value(&cell_of_way(&due.key, *merged_ids, step)?).await?.is_some() {
@@ -201,8 +201,8 @@ impl Sync {
         Ok(person.id)
     }
 
-    /// The way that was chosen when this message was first decided. Who decides it again after a crash chooses no other: the first
-    /// may be on its way.
+    /// The route that was chosen when this message was first decided. A decision made again after a crash must not
+    /// choose another route: the first message may be on its way.
     async fn first_way(
         &self,
         person: &Person,
@@ -256,7 +256,7 @@ impl Sync {
                 Some(campaign) => self.promo_of(campaign, person).await?.map(|code| (*campaign, code)),
                 None => None,
             };
-            // The pool is empty, which its own error in the log says: nobody is written to about a code that there is not.
+            // The pool is empty, and its own error in the log says so. No message goes out about a missing code.
             let Some((campaign, code)) = code else { return Ok(None) };
             decided.facts.push(letter.issued_code(campaign, &code));
             words.put("{promo}", &code);
@@ -318,14 +318,14 @@ impl Words {
         }
     }
 
-    /// Last of all: what people call themselves is text, whatever stands in it.
+    /// Fills in the name last: a name is plain text, even if it looks like a placeholder.
     fn to(self, person: &Person) -> Self {
         let name = person.name().filter(|name| !person.is_stand_in(name));
         Self { text: fill_name(&self.text, name), subject: fill_name(&self.subject, name) }
     }
 }
 
-/// That of the chat; in a letter that of any chat of theirs.
+/// Language of the chat. For a letter, the language of any chat of the person.
 fn language_of(person: &Person, conversation: Option<&Conversation>) -> Option<String> {
     let told = |conversation: &Conversation| {
         let (at, profile) = conversation.profile.as_ref()?;
@@ -337,7 +337,7 @@ fn language_of(person: &Person, conversation: Option<&Conversation>) -> Option<S
     told.map(|(_, language)| language)
 }
 
-/// First what is found out: a link must be known before anybody presses it.
+/// Sends facts before messages: a link must be known before it is opened.
 async fn hand_over(conversation: &Talking, facts: Vec<Event>, messages: Vec<Event>) -> Result<()> {
     if !facts.is_empty() {
         conversation.chats.send(facts).await?;
@@ -348,7 +348,7 @@ async fn hand_over(conversation: &Talking, facts: Vec<Event>, messages: Vec<Even
     Ok(())
 }
 
-/// Names the cell that holds the way of one message.
+/// Name of the stored value that holds the route of one message.
 fn cell_of_way(occasion: &str, person: PersonId, step: usize) -> Result<String> {
     let id = EventId::derive(&own_source()?, &["way", occasion, &person.to_string(), &step.to_string()]);
     Ok(format!("way/{id}"))
@@ -385,7 +385,7 @@ fn show_of(person: &Person, show: Option<&ShowKey>, campaign: Option<&Campaign>,
     own.map_or_else(|| catalog.catalog_show(campaign.and_then(|one| one.show.as_ref())), |deal| deal.show)
 }
 
-/// When it begins, on the clocks of its place.
+/// When the show begins, in the time zone of its place.
 fn when(show: &Show, catalog: &Catalog) -> String {
     let zone = show.zone.as_deref().and_then(time_zone);
     let zone = zone.or_else(|| catalog.zone.clone()).unwrap_or(TimeZone::UTC);
@@ -403,7 +403,7 @@ impl MailingDraft<'_> {
         Event::new(&self.through, id, self.now, Body::LinkIssued(body))
     }
 
-    /// Of a message about a change of a show.
+    /// The notice, if the message is about a change of a show.
     fn notice(&self) -> Result<Option<Notice>> {
         let Some((told, show)) = self.due.told.zip(self.due.show.as_ref()) else { return Ok(None) };
         let source = own_source()?;
@@ -415,7 +415,7 @@ impl MailingDraft<'_> {
         Ok(Some(Notice { about: about(&self.person.id), joined, changed_at: told.changed_at }))
     }
 
-    /// One's own link to the campaign's shop, told apart by mailing and by where it was sent.
+    /// The person's own link to the campaign's shop. Mailing and address distinguish such links.
     fn shop_link(&self, decided: &mut Decided) -> Option<String> {
         let campaign = self.campaign.filter(|campaign| campaign.shop.is_some())?;
         let whose = format!("{} {}", self.due.key, self.message.route.to);
@@ -425,8 +425,8 @@ impl MailingDraft<'_> {
         Some(url)
     }
 
-    /// One link an address and year: ten letters bear the same one. A letter that asks for a confirmation has its own: its
-    /// link answers no later question.
+    /// A link for an address and year, which all letters share. A letter that asks for a confirmation has its own
+    /// link, which answers no later question.
     fn consent_link(&self, what: &str, path: &str, decided: &mut Decided) -> String {
         let year = self.now.to_zoned_datetime(TimeZone::UTC).date().year() + YEARS;
         let end = format!("{year}-12-31T00:00:00Z").parse().unwrap_or(self.now);

@@ -1,5 +1,5 @@
-//! `sync` as AWS runs it: an SQS batch with partial failures, then the CRM while the invocation has time. A tick of the
-//! schedule goes on for those who wait.
+//! `sync` as AWS runs it: an SQS batch with partial failures, then the CRM while the invocation has time. A tick of
+//! the schedule continues for the people who wait.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -10,11 +10,12 @@ use stagedoor_ports::{Clock, HeardSources, PortError, SilenceRule, SystemClock, 
 use stagedoor_sync::{Breakers, CrmAccount, ErasureKey, FlushMode, Retention, Sync, Talking};
 use tokio::time::Instant;
 
-/// Left of an invocation when no new call is begun: for the call under way and for saving what it answered.
+/// Time at the end of an invocation in which no new call begins. It covers the current call and saving its answer.
 const RESERVE: Duration = Duration::from_secs(15);
-/// A batch is acknowledged after this time at the latest, whoever still waits for the CRM: the next batch or tick goes on.
+/// Longest time before a batch is acknowledged, even if people still wait for the CRM. The next batch or tick
+/// continues.
 const ACKNOWLEDGED: Duration = Duration::from_secs(45);
-/// What of a tick each of its other tasks may take.
+/// Time of a tick that each of its other tasks may use.
 const TASK: Duration = Duration::from_secs(20);
 
 #[tokio::main]
@@ -25,7 +26,7 @@ async fn main() -> Result<(), Error> {
 async fn build() -> Result<Arc<dyn Consumer>, Error> {
     let FunctionContext { config, store, queue, chats, outbox, clock } = setting(Reading::Sync, &|_, _| Ok(())).await?;
     let store: Arc<dyn stagedoor_ports::Store> = Arc::new(store);
-    // One process of many: its lease is its own.
+    // Each process has its own owner name for leases.
     let owner = format!("lambda-{}-{}", std::process::id(), clock.now().as_nanosecond());
     let crm = stagedoor_crm::crm(&config, &store, &clock, &owner)?;
     let currency = config.second_crm.as_ref().map(|second| second.currency.clone());
@@ -74,20 +75,21 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
     Ok(Arc::new(Syncing(sync, mirror, retention, HeardSources::default(), rule)))
 }
 
-/// What an invocation has where its runtime tells no deadline: the time-out in the template.
+/// Time of an invocation if its runtime gives no deadline: the time-out in the template.
 const UNTOLD: Duration = Duration::from_secs(120);
 
-/// With the source under which the CRM's contacts are mirrored, how long what was told is kept, and when sources were heard.
+/// The consumer, the source under which the CRM's contacts are mirrored, the retention times, the times at which
+/// sources were heard, and the rule about silence.
 struct Syncing(Sync, SourceName, Retention, HeardSources, SilenceRule);
 
-/// What of a tick the nightly sweep may take: it goes on with the next one.
+/// Time of a tick that the nightly sweep may use. The next tick continues the sweep.
 const SWEEP: Duration = Duration::from_secs(10);
 
 #[async_trait]
 impl Consumer for Syncing {
     async fn handle(&self, events: Vec<Event>, left: Duration) -> BTreeSet<usize> {
         let began = Instant::now();
-        // A runtime that tells no deadline, such as `cargo lambda`, seems to leave nothing.
+        // A runtime that gives no deadline, such as `cargo lambda`, seems to leave no time.
         let left = if left.is_zero() { UNTOLD } else { left };
         let (taken, is_tick) = (events.len(), events.is_empty());
         let heard = sources_heard(&events, self.0.clock.now());
@@ -102,24 +104,24 @@ impl Consumer for Syncing {
             tracing::warn!(%error, "when a source was heard could not be noted");
         }
         let end = if is_tick { left } else { left.min(ACKNOWLEDGED + RESERVE) };
-        // An invocation that is shorter than that has to reach the CRM, too.
+        // An invocation with little time must reach the CRM, too.
         let mut reserve = RESERVE.min(left / 4);
         while began.elapsed() + reserve < end {
             let (calls, refused) = (self.0.crm.calls(), self.0.crm.refused());
             let until = began + end.saturating_sub(reserve);
             let sync_run = self.0.reconcile_until(FlushMode::Everything, Some(until)).await;
             if let Ok(sync_run) = &sync_run {
-                // Half as long again as the longest call so far.
+                // The reserve is half as long again as the longest call so far.
                 reserve = reserve.max(sync_run.longest_call.mul_f64(1.5));
             }
             let rejected = sync_run.as_ref().map_or(0, |sync_run| sync_run.rejected);
-            // Told round by round: an invocation that is cut off has told all but its last.
+            // Figures are written run by run: an invocation that is cut off loses only those of its last run.
             let calls = count("CrmCalls", self.0.crm.calls() - calls);
             emit("sync", &[calls, count("CrmRefused", self.0.crm.refused() - refused + rejected as u64)], false);
             match sync_run {
-                // Whom others folded meanwhile is taken along.
+                // People whom other processes folded meanwhile are included.
                 Ok(sync_run) if sync_run.unavailable.is_none() && (sync_run.left > 0 || sync_run.settled > 0) => {}
-                // Nobody waits, or the CRM cannot be used: the next batch or tick goes on.
+                // No person waits, or the CRM cannot be used: the next batch or tick continues.
                 Ok(_) => break,
                 Err(error) => {
                     tracing::error!(%error, "reconciling failed; the next batch or tick goes on");
@@ -139,8 +141,8 @@ fn count(name: &'static str, value: u64) -> (&'static str, f64, &'static str) {
 }
 
 impl Syncing {
-    /// What the clock has to do besides. A task that takes too long is dropped, as if the process had ended: it is begun again
-    /// by the next tick.
+    /// Does the other tasks of a tick. A task that takes too long is dropped, as if the process had ended. The next
+    /// tick begins it again.
     async fn tick(&self) {
         self.task("who is to be looked at again could not be read", self.0.wake()).await;
         self.task("who left the mailing lists could not be heard", self.0.ask_lists()).await;
@@ -157,7 +159,7 @@ impl Syncing {
             Ok(Err(error)) => tracing::warn!(%error, "{otherwise}"),
             Err(_) => {
                 tracing::warn!(seconds = TASK.as_secs(), "{otherwise}: it took too long");
-                // It may have held the lease.
+                // The task may have held the lease.
                 if let Err(error) = self.0.let_go().await {
                     tracing::warn!(%error, "the lease ends by itself");
                 }
@@ -165,7 +167,7 @@ impl Syncing {
         }
     }
 
-    /// Told once a tick: how it stands with those who wait for the CRM.
+    /// Writes gauges once a tick about the people who wait for the CRM.
     async fn gauges(&self) {
         match self.0.store.totals().await {
             Ok(totals) => {

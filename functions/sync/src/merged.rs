@@ -1,6 +1,6 @@
-//! Contacts that a manager merged into others. A CRM that sends no webhooks tells nothing of it: a contact is gone, and its
-//! deals hang on another one. That is the manager's word that the two are one person. It stands above the guards that keep
-//! people apart, but for a decision that says so.
+//! Contacts that a manager merged into others. A CRM without webhooks does not report it: a contact is gone, and its
+//! deals belong to another contact. This is the manager's decision that the two are one person. It overrides the
+//! guards, except for an explicit decision to keep the people apart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,13 +12,13 @@ use stagedoor_ports::{CrmError, Gone, PortError, SeenDeal};
 
 use crate::Sync;
 
-/// Who decided, as the journal tells it.
+/// Author of the decision, as the journal shows it.
 const BY: &str = "a manager who merged contacts in the CRM";
 
 impl Sync {
-    /// What follows from contacts that are gone because a manager merged them into others: the other contact as it stands
-    /// now, and the decision. Nothing follows where the deals hang on no other contact, or where a manager hung them by hand on
-    /// one that holds nothing of the gone contact's person.
+    /// Events for contacts that are gone because a manager merged them into others: the other contact in its present
+    /// state, and the decision. There are none if the deals belong to no other contact. There are also none if a
+    /// manager moved the deals by hand to a contact without data of the gone contact's person.
     ///
     /// # Errors
     /// `Retry` when the CRM or the store cannot be used now.
@@ -47,7 +47,7 @@ impl Sync {
             let own = deals.get(owners.get(name)?)?;
             home_of(there.iter().filter(|deal| own.contains(&deal.id)))
         };
-        // A merge moves deals without changing them. Who hangs them elsewhere by hand is the last who changed them.
+        // A merge moves deals without changing them. A move by hand makes the manager the last editor of the deal.
         let is_moved_whole = |name: &Identifier| {
             let own = owners.get(name).and_then(|owner| deals.get(owner));
             own.is_some_and(|own| there.iter().filter(|deal| own.contains(&deal.id)).all(|deal| deal.by.is_none()))
@@ -85,14 +85,14 @@ impl Sync {
         Identifier::opaque(Kind::CrmContact, self.scope, &id.to_string())
     }
 
-    /// The deals that the hub has of people in this CRM.
+    /// Deals of these people in this CRM that the hub knows.
     async fn deals_of(&self, people: BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, BTreeSet<u64>>, PortError> {
         let links = self.store.crm_states(&people).await?;
         let own = links.iter().filter_map(|(id, link)| Some((*id, self.own(link)?)));
         Ok(own.map(|(id, link)| (id, link.deals.values().filter_map(|deal| deal.id).collect())).collect())
     }
 
-    /// The decision that the person of a contact that is gone is the one of the contact that was kept.
+    /// The decision that the person of a gone contact is the person of the contact that was kept.
     async fn merge(
         &self,
         source: &SourceName,
@@ -110,7 +110,7 @@ impl Sync {
             people.iter().map(|one| &one.value).find(is)
         };
         let (Some(theirs), Some(others)) = (find(owner), find(other)) else { return Ok(None) };
-        // What a crowd shares says nothing of who is who.
+        // A shared identifier says nothing about who is who.
         let is_own = |one: &&Identifier| {
             matches!(one.kind(), Kind::Phone | Kind::Email)
                 && (!known.shared.contains(*one) || breakage::is_on("crowds-address-merges"))
@@ -118,7 +118,7 @@ impl Sync {
         };
         let values = theirs.identifiers();
         let holds = kept.identifiers.iter().filter(is_own).any(|one| values.contains(one));
-        // The hub itself hung deals there while two who are parted were one.
+        // The hub itself moved deals there while two people, now separated, were one.
         let says_so = holds || is_moved_whole && !theirs.parted.contains(&others.id);
         if theirs.id == others.id || !says_so {
             return Ok(None);
@@ -130,7 +130,7 @@ impl Sync {
     }
 }
 
-/// The contact on which all of these deals hang.
+/// The contact to which all of these deals belong.
 fn home_of<'d>(deals: impl Iterator<Item = &'d SeenDeal>) -> Option<u64> {
     let homes: BTreeSet<Option<u64>> = deals.map(|deal| deal.contact).collect();
     if homes.len() == 1 { homes.into_iter().next().flatten() } else { None }

@@ -1,5 +1,6 @@
-//! Rows that bear the hub's id of somebody else than they were to be written for: the CRM gave a number again, the index was
-//! wrong, or a manager merged rows. Such a row is not overwritten. It is forgotten, and the person's own row is looked for.
+//! Rows that carry the hub's id of another person than the one to be written. The CRM reused an id, the index was
+//! wrong, or a manager merged rows. Such a row is not overwritten. The hub forgets it and looks for the person's own
+//! row.
 
 use std::collections::BTreeSet;
 
@@ -18,14 +19,14 @@ pub(crate) struct Misidentified {
     person: PersonId,
     kind: Kind,
     row: u64,
-    /// Of a deal.
+    /// The show, if the row is a deal.
     show: Option<ShowKey>,
-    /// The person whose id it bears.
+    /// The person whose id the row carries.
     bearer: PersonId,
 }
 
 impl Misidentified {
-    /// Whether the bearer has a row of their own beside this one: then this one is a copy.
+    /// True if the bearer has another row of their own. Then this row is a copy.
     fn is_copy(&self, bearer: &Person, theirs: &CrmState) -> bool {
         let own = match &self.show {
             None => theirs.contact.id,
@@ -55,14 +56,14 @@ impl SyncRun {
         self.misidentified.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(one);
     }
 
-    /// The row is this person's, and the next run writes it. The id of the other is overwritten then.
+    /// Accepts the row as this person's. The next run writes it and overwrites the id of the other.
     fn accept(&self, one: &Misidentified) {
         if let Some(person_run) = self.person_runs().get_mut(&one.person) {
             person_run.link.other_ids.insert(one.bearer);
         }
     }
 
-    /// Forgets the row; the person's own one is looked for from `since` on.
+    /// Forgets the row. The person's own row is looked for from `since` on.
     fn look_for_another(&self, one: &Misidentified, since: Timestamp, now: Timestamp) {
         let mut person_runs = self.person_runs();
         let Some(person_run) = person_runs.get_mut(&one.person) else { return };
@@ -72,7 +73,7 @@ impl SyncRun {
             None => person_run.link.contact.pending = pending,
             Some(show) => {
                 let deal = person_run.link.deals.entry(show.clone()).or_default();
-                // A double that is not theirs leaves the one that counts as it is.
+                // A double that belongs to another person does not change the deal that counts.
                 if deal.id.is_none() {
                     deal.pending = pending;
                 }
@@ -82,13 +83,13 @@ impl SyncRun {
 }
 
 impl Sync {
-    /// Settles whose the rows are that calls of this round did not write.
+    /// Decides to whom the rows belong that calls of this run did not write.
     pub(crate) async fn look_at_misidentified(&self, sync_run: &SyncRun) -> Result<(), PortError> {
         let all =
             std::mem::take(&mut *sync_run.misidentified.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         for one in all {
             let found = self.store.load(&BTreeSet::from([one.bearer])).await?.pop().map(|found| found.value);
-            // Nobody bears that id any more, or they were joined into this person.
+            // No person carries that id any more, or its person was joined into this one.
             let is_own = match found.filter(|bearer| bearer.id != one.person) {
                 None => true,
                 Some(bearer) => {

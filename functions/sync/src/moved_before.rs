@@ -1,5 +1,5 @@
-//! Deals that managers moved right before people are parted. A parting puts deals back where they belong, and the hub does not know
-//! any more by which stages of its own they went. So a CRM that sends no webhooks is asked first where they stand.
+//! Reads moves of deals by managers right before people are separated. A separation puts deals back where they
+//! belong. After it, the hub no longer knows the stages that it set itself. So a CRM without webhooks is asked first.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +9,13 @@ use stagedoor_ports::{Dirty, PortError, SeenDeal};
 
 use crate::{Sync, restored::Asked};
 
-/// Whether rows of this person are still to be taken apart.
+/// True if rows of this person must still be separated.
 pub(crate) fn is_to_part(one: &Dirty) -> bool {
     !one.person.parted.is_subset(&one.link.untangled)
 }
 
 impl Sync {
-    /// Hears where the deals stand of those who are about to be parted.
+    /// Reads where the deals of the people stand who are about to be separated.
     pub(crate) async fn hear_moves(&self, people: &[Dirty]) -> Result<Asked, PortError> {
         let parting: Vec<&Dirty> = people.iter().filter(|one| is_to_part(one)).collect();
         if parting.is_empty() || self.crm.has_webhooks() || breakage::is_on("move-before-parting-unheard") {
@@ -25,7 +25,7 @@ impl Sync {
             .iter()
             .flat_map(|one| one.person.parted.iter().chain(&one.person.merged_ids).copied().chain([one.person.id]))
             .collect();
-        // Those who were joined into the others since.
+        // These are the people who were joined into the others since.
         ids.extend(self.store.load(&ids).await?.iter().flat_map(|other| other.value.merged_ids.iter().copied()));
         let links = self.store.crm_states(&ids).await?;
         let own = links.values().filter_map(|link| self.own(link)).flat_map(|link| link.deals.values());
@@ -40,7 +40,7 @@ impl Sync {
                 return Ok(Asked { waiting, trouble: Some(error.to_string()), ..Asked::default() });
             }
         };
-        // The hub itself may have put it there, or closed it as a double, while they were one.
+        // The hub itself may have put the deal there, or closed it as a double, while they were one person.
         let by_hub =
             |seen: &SeenDeal| links.values().filter_map(|link| self.own(link)).any(|link| self.put(link, seen));
         there.deals.retain(|seen| !by_hub(seen));

@@ -1,5 +1,6 @@
-//! What was said in chats becomes notes, and what the bot did not understand becomes tasks: in bulk, after the contacts are
-//! there. A CRM has no key against doubles for them, so one that was not answered is looked for by its text first.
+//! Writes conversations as notes, and messages that the bot did not understand as tasks. This happens in bulk, after
+//! the contacts exist. A CRM has no key against duplicates for them. So a note or task without an answer is looked up
+//! by its text first.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,7 @@ use crate::{
     run::{PersonRun, SyncRun},
 };
 
-/// A manager has until then to answer.
+/// Time that a manager has to answer.
 const DUE: SignedDuration = SignedDuration::from_hours(4);
 
 struct DueText<T> {
@@ -41,7 +42,7 @@ impl Sync {
                 person_run.held += 1;
                 return None;
             }
-            // What is looked for after a lost answer is what the CRM holds.
+            // After a lost answer, the lookup compares with the text that the CRM stores.
             Some(NoteDraft { text: self.crm.stored_text(&note.text), ..note })
         });
         notes.truncate(full(notes.len()));
@@ -119,7 +120,8 @@ impl Sync {
         self.keep(sync_run, changed).await
     }
 
-    /// What was sent and never answered: is it there? What is not found is written again once the call can have no late effect.
+    /// Looks up notes and tasks that were sent and never answered. A missing one is written again once the call can
+    /// have no late effect.
     async fn look_up_remarks(&self, sync_run: &SyncRun) -> Result<Result<(), CrmError>, PortError> {
         let (notes, tasks, since) = unanswered(sync_run);
         let Some(since) = since else { return Ok(Ok(())) };
@@ -150,7 +152,7 @@ impl Sync {
                 person_run.link.pending_note = (!found && !is_over(&pending_text)).then(|| pending_text.clone());
                 if found {
                     person_run.link.noted.extend(pending_text.lines);
-                    // What was planned held these lines too; the rest is planned anew.
+                    // The planned note held these lines too; the rest is planned again.
                     person_run.open = person_run.open.saturating_sub(usize::from(
                         person_run.plan.note.take().is_some_and(|note| note.lines.is_subset(&person_run.link.noted)),
                     ));
@@ -184,7 +186,7 @@ fn due<T>(sync_run: &SyncRun, draft: impl Fn(&mut PersonRun) -> Option<T>) -> Ve
         let Some(draft) = draft(person_run) else { continue };
         match contact_of(person_run) {
             Some(contact) => all.push(DueText { person: *person, contact, draft }),
-            // A contact that the CRM refuses waits for the same manager as its conversation.
+            // If the CRM refuses the contact, its conversation waits for the same manager.
             None if person_run.link.contact.rejected.is_some() => person_run.open = person_run.open.saturating_sub(1),
             None => person_run.held += usize::from(person_run.is_contact_held()),
         }
@@ -204,7 +206,8 @@ fn each<T>(sync_run: &SyncRun, all: &[DueText<T>], change: impl Fn(&mut PersonRu
     changed
 }
 
-/// `settle` is told whether the row is there. One that is refused will not be taken later either: it is given up.
+/// Takes over the answers. `settle` gets true if the row is done. A refused row is given up, because the CRM will not
+/// take it later either.
 fn answered<T>(
     sync_run: &SyncRun,
     all: &[DueText<T>],
@@ -243,7 +246,7 @@ fn answered<T>(
     changed
 }
 
-/// Contacts whose notes and whose tasks have to be looked at, and from when on.
+/// Contacts whose notes and whose tasks must be looked up, and the earliest time to look from.
 fn unanswered(sync_run: &SyncRun) -> (BTreeSet<u64>, BTreeSet<u64>, Option<Timestamp>) {
     let (mut notes, mut tasks, mut since) = (BTreeSet::new(), BTreeSet::new(), None::<Timestamp>);
     for person_run in sync_run.person_runs().values() {

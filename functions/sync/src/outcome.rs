@@ -1,4 +1,4 @@
-//! What the journal says became of an event.
+//! The outcome of an event in the journal.
 
 use stagedoor_engine::{BlockedJoin, GuardReason};
 use stagedoor_model::{Body, Event};
@@ -13,7 +13,7 @@ pub fn of(event: &Event, about_somebody: bool) -> Outcome {
     }
 }
 
-/// Sentences without values: the journal's note is shown and logged.
+/// Sentences without values, because the journal's note is shown and logged.
 pub fn note(blocked_joins: &[&BlockedJoin]) -> Option<String> {
     let sentences: Vec<String> = blocked_joins.iter().map(|blocked_join| sentence(blocked_join)).collect();
     (!sentences.is_empty()).then(|| sentences.join("; "))

@@ -1,4 +1,5 @@
-//! The shows that configs of this hub had: one cell a show, so that no cell grows with the life of the hub.
+//! The shows of all configs that this hub had. Each show has a stored value of its own, so that no value grows for
+//! ever.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +8,12 @@ use stagedoor_model::breakage;
 use stagedoor_ports::{KeyValue, Result, Store};
 
 const PREFIX: &str = "past/";
-/// Earlier versions kept every show in this one cell. It stays as it is for a version that is rolled back to.
+/// Earlier versions kept every show in this one value. It stays unchanged for a version after a rollback.
 const ALL: &str = "past-shows";
-/// Says that each show of the old cell has a cell of its own. No show has an empty key.
+/// Says that each show of the old value has a value of its own. No show has an empty key.
 const MOVED: &str = PREFIX;
 
-/// Every show that a config of this hub had, this one included. Cells are written when the config changes.
+/// Every show of all configs of this hub, including the present one. Writes values when the config changes.
 ///
 /// # Errors
 /// When the store fails.
@@ -33,7 +34,7 @@ pub(crate) async fn past_shows(store: &dyn Store, catalog: &Catalog) -> Result<P
     for (key, show) in now.iter().filter(|(key, show)| known.get(*key) != Some(*show)) {
         let name = format!("{PREFIX}{key}");
         let value = serde_json::to_string(show).unwrap_or_default();
-        // Another process may be faster: it has the same config, or the next look writes it.
+        // Another process may be faster: it has the same config, or the next call writes the value.
         store.compare_and_set(&name, &value, key_values.get(&name).map(|key_value| key_value.version)).await?;
     }
     if !is_moved {
@@ -42,7 +43,7 @@ pub(crate) async fn past_shows(store: &dyn Store, catalog: &Catalog) -> Result<P
     Ok(now)
 }
 
-/// Every show that a config of the hub had that uses this store. Changes nothing.
+/// Every show of all configs of the hub that uses this store. Changes nothing.
 ///
 /// # Errors
 /// When the store fails.
@@ -129,7 +130,7 @@ mod tests {
         in_one_cell(&store, &config(&["cherry"])).await.unwrap();
         let expected = [("cherry", true), ("seagull", false)];
         assert_eq!(keys(&shows_of_past_configs(&store).await.unwrap()), expected);
-        // The process ended before each show had its cell.
+        // The process ended before each show had its stored value.
         let one = PastShow { show: show("cherry"), known_as: Default::default(), pipeline: None, configured: true };
         store.compare_and_set("past/cherry", &serde_json::to_string(&one).unwrap(), None).await.unwrap();
         assert_eq!(keys(&past_shows(&store, &config(&["cherry"])).await.unwrap()), expected);

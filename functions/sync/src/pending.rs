@@ -1,5 +1,5 @@
-//! Creating calls that got no answer. Each is looked up in every run until the CRM can no longer carry it out; only then
-//! may its row be made anew. Meanwhile the person's other rows go on.
+//! Creating calls that got no answer. Each run looks their rows up until the CRM can no longer carry out the call.
+//! Only then may a row be made again. Meanwhile the person's other rows proceed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,11 +13,11 @@ use crate::{
     run::{PersonRun, SyncRun},
 };
 
-/// Between two looks at the same row, at least and at most.
+/// Shortest and longest time between two lookups of the same row.
 const SOONEST: SignedDuration = SignedDuration::from_secs(10);
 const LATEST: SignedDuration = SignedDuration::from_secs(60);
 
-/// What was asked for and never answered.
+/// Creating calls that got no answer.
 #[derive(Default)]
 struct Unanswered {
     contacts: BTreeSet<PersonId>,
@@ -26,7 +26,7 @@ struct Unanswered {
     since: Option<Timestamp>,
 }
 
-/// What the CRM holds of that.
+/// Rows in the CRM that such calls may have made.
 #[derive(Default)]
 struct Found {
     contacts: BTreeMap<PersonId, BTreeSet<u64>>,
@@ -35,7 +35,7 @@ struct Found {
 }
 
 impl Sync {
-    /// Looks up what was asked for and never answered.
+    /// Looks up the rows of creating calls that got no answer.
     pub(crate) async fn look_up_intents(&self, sync_run: &SyncRun) -> Result<Result<(), CrmError>, PortError> {
         let Unanswered { contacts, deals, invoices, since } = sync_run.unanswered();
         let Some(since) = since else { return Ok(Ok(())) };
@@ -64,7 +64,7 @@ impl Sync {
     }
 }
 
-/// Soon at first, then ever more rarely.
+/// Time of the next lookup: soon at first, then less and less often.
 pub(crate) fn next_look(person_run: &PersonRun, now: Timestamp) -> Timestamp {
     let links = [Some(&person_run.link), person_run.link.second.as_deref()];
     let since = links.into_iter().flatten().filter_map(|link| link.unanswered_since()).min();
@@ -72,13 +72,13 @@ pub(crate) fn next_look(person_run: &PersonRun, now: Timestamp) -> Timestamp {
     now + age.clamp(SOONEST, LATEST)
 }
 
-/// The ids under which rows of somebody may have been made: people were joined since.
+/// The ids under which rows of a person may have been made, with the ids of people who were joined since.
 fn ids_of(person: &Person) -> impl Iterator<Item = PersonId> + Clone + '_ {
     std::iter::once(person.id).chain(person.merged_ids.iter().copied())
 }
 
-/// Drops an intent that was answered by a look, or that can have no effect any more. Answers whether it did. Joined people
-/// may each have asked for the row: one that is found says nothing of the other's call.
+/// Clears a pending mark if a lookup answered it, or if the call can have no effect any more. Returns true if it was
+/// cleared. Joined people may each have made a call, and a found row says nothing of the other's call.
 fn resolve(
     pending: &mut Option<Pending>,
     is_found: bool,
@@ -132,7 +132,7 @@ impl SyncRun {
                     ids.iter().filter_map(|id| found.contacts.get(id)).flatten().copied().collect();
                 let sent = link.contact.pending.as_ref().map(|pending| pending.values.clone()).unwrap_or_default();
                 for row in rows.iter().filter(|_| !sent.is_empty()) {
-                    // What a manager takes away before the hub looks stays away, too.
+                    // If a manager removes a value before the lookup, the value stays removed.
                     link.contact_values.entry(*row).or_default().extend(sent.iter().cloned());
                 }
                 if resolve(&mut link.contact.pending, !rows.is_empty(), is_joined, now, late_for) && is_joined {
@@ -170,7 +170,7 @@ impl SyncRun {
                 let doubles = |link: &stagedoor_engine::CrmState| {
                     link.doubles.len() + link.deals.values().map(|deal| deal.doubles.len()).sum::<usize>()
                 };
-                // This run's plan knows nothing of the doubles: the next one's does.
+                // This run's plan does not know the doubles; the next run's plan does.
                 person_run.open += usize::from(doubles(&person_run.link) > doubles(&before));
                 changed.insert(*id);
             }
@@ -179,7 +179,7 @@ impl SyncRun {
     }
 }
 
-/// The key of the invoice that was asked for last.
+/// Key of the invoice of the last creating call.
 pub(crate) fn key_of(order: &str, known: &InvoiceState) -> String {
     match known.turn() {
         0 => order.to_owned(),

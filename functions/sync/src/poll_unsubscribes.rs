@@ -1,4 +1,4 @@
-//! Who left a list whose provider tells nobody: it is asked now and then, and their word is heard as any other.
+//! Polls mailing lists without webhooks for people who unsubscribed. Such a word counts like any other withdrawal.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -8,18 +8,18 @@ use stagedoor_ports::Result;
 
 use crate::Sync;
 
-/// How often a list is asked.
+/// Interval between two polls of a list.
 const EVERY: SignedDuration = SignedDuration::from_mins(15);
-/// How long one list may take to say who left it.
+/// Longest time that one list may take to answer.
 const BUDGET: Duration = Duration::from_secs(30);
 /// Addresses that are looked up at once.
 const CHUNK: usize = 500;
 
 impl Sync {
-    /// Asks every list whose time has come. Answers how many people were found to have left.
+    /// Polls every list whose time has come. Returns the number of people who were found to have left.
     ///
     /// # Errors
-    /// When the store fails; a list that cannot be asked is asked again next time.
+    /// When the store fails. A list that cannot be polled is polled again next time.
     pub async fn ask_lists(&self) -> Result<usize> {
         let mut found = 0;
         for rule in &self.catalog.lists {
@@ -29,7 +29,7 @@ impl Sync {
             let last = known.as_ref().and_then(|key_value| key_value.value.parse::<Timestamp>().ok());
             let now = self.clock.now();
             let is_due = last.is_none_or(|last| last + EVERY <= now);
-            // Whoever puts the cell down asks.
+            // The process that wins the compare-and-set polls this list.
             if !is_due
                 || !self
                     .store
@@ -38,7 +38,7 @@ impl Sync {
             {
                 continue;
             }
-            // A list that does not answer in time is asked next time: the others are not held up.
+            // A list that does not answer in time is polled next time, so that the other lists are not delayed.
             let Ok(Some(left)) = tokio::time::timeout(BUDGET, mailer.left(&rule.id)).await else { continue };
             for chunk in left.chunks(CHUNK) {
                 found += self.hear_leavers(&rule.name, chunk, now).await?;
@@ -47,7 +47,7 @@ impl Sync {
         Ok(found)
     }
 
-    /// Of these, those whom we believe to be on the list: for the others it is no news.
+    /// Records the people among these who are known to be on the list. For the others it is no news.
     async fn hear_leavers(&self, list: &str, left: &[Email], now: Timestamp) -> Result<usize> {
         let names: BTreeSet<Identifier> = left.iter().cloned().map(Identifier::email).collect();
         let owners = self.store.resolve(&names).await?.owners;

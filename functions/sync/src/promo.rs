@@ -1,4 +1,4 @@
-//! One code a person and campaign, given once whatever is repeated.
+//! Gives one promo code for each person and campaign, once, even if an event is repeated.
 
 use stagedoor_engine::{Campaign, Person};
 use stagedoor_model::breakage;
@@ -6,8 +6,8 @@ use stagedoor_ports::{KeyValue, PortError, Result};
 
 use crate::Sync;
 
-/// What a pool's cell holds: how many codes are given, and the name of the cell that has the last of them. Whoever takes the
-/// next one first fills that cell, so a crash between the two writes loses no code.
+/// The stored value of a pool: how many codes are given, and the name of the value that holds the last of them.
+/// Before the next code is taken, that value is filled, so a crash between the two writes loses no code.
 #[derive(Default)]
 struct Given<'c> {
     count: usize,
@@ -16,7 +16,7 @@ struct Given<'c> {
 
 impl<'c> Given<'c> {
     /// # Errors
-    /// `Retry` when it cannot be read: codes that others have would be given again.
+    /// `Retry` when the value cannot be read. Codes that others have would be given again.
     fn read(key_value: &'c KeyValue) -> Result<Self> {
         let (count, last) = match key_value.value.split_once(' ') {
             Some((count, last)) => (count, Some(last)),
@@ -31,8 +31,8 @@ impl<'c> Given<'c> {
 }
 
 impl Sync {
-    /// The code of this person: the one that they have, else the next of the pool. `None` when the campaign has no pool,
-    /// or it is empty or over.
+    /// The code of this person: the code that they have, else the next of the pool. `None` if the campaign has no
+    /// pool, or the pool is empty or has expired.
     pub(crate) async fn promo_of(&self, campaign: &Campaign, person: &Person) -> Result<Option<String>> {
         let known = person.promos().filter(|promo| promo.campaign == campaign.name);
         if let Some(known) = known.min_by_key(|promo| (promo.issued_at, &promo.code)) {
@@ -45,7 +45,7 @@ impl Sync {
         if pool.shared {
             return Ok(pool.codes.first().cloned());
         }
-        // Whoever was joined into this person may have been given one.
+        // A person who was joined into this one may have been given a code.
         let key_value = |id| format!("promo/{}/{id}", campaign.name);
         for id in std::iter::once(person.id).chain(person.merged_ids.iter().copied()) {
             if let Some(known) = self.store.key_value(&key_value(id)).await? {
@@ -60,7 +60,7 @@ impl Sync {
         }
     }
 
-    /// The next code, for the cell named `own`.
+    /// The next code, for the stored value named `own`.
     async fn next_code(&self, pool: &str, codes: &[String], own: &str) -> Result<Option<String>> {
         let name = format!("promo-next/{pool}");
         loop {

@@ -1,7 +1,7 @@
-//! Why people wait, in Russian. One table: a sentence in English and in Russian; `{}` stands for a name or a number, and is
-//! itself put into Russian where the table knows it.
+//! Reasons why people wait, in Russian. One table pairs English and Russian sentences. `{}` stands for a name or a
+//! number, which is translated too if the table has it.
 
-/// English and Russian. Of several that fit, the first counts.
+/// Pairs of an English and a Russian sentence. The first pair that fits counts.
 const WORDS: &[(&str, &str)] = &[
     // Who has to act.
     ("nobody: it is tried again by itself", "никто: повторяется само"),
@@ -121,7 +121,7 @@ const WORDS: &[(&str, &str)] = &[
     ("a fresh session is not accepted: {}", "новая сессия не принята: {}"),
 ];
 
-/// The same sentence in Russian; what the table does not know stays as it is.
+/// The same sentence in Russian. A sentence that is not in the table stays as it is.
 pub(crate) fn in_russian(text: &str) -> String {
     let fitting = WORDS.iter().find_map(|(english, russian)| Some((parts(english, text)?, russian)));
     let Some((names, russian)) = fitting else { return text.to_owned() };
@@ -134,7 +134,7 @@ pub(crate) fn in_russian(text: &str) -> String {
     words
 }
 
-/// What stands in the places of a pattern, where a text fits it.
+/// The texts in the places of a pattern, if the text fits it.
 fn parts<'t>(pattern: &str, text: &'t str) -> Option<Vec<&'t str>> {
     let mut pieces = pattern.split("{}").peekable();
     let mut rest = text.strip_prefix(pieces.next()?)?;

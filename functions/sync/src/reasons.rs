@@ -1,5 +1,5 @@
-//! Why people and events wait, in words that say who has to act. One value of the store holds it, for every process, the
-//! console and `stagedoor status`.
+//! Reasons why people and events wait, with the person who must act. One stored value holds them for all processes,
+//! the console and `stagedoor status`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,34 +15,34 @@ use crate::{
 };
 
 const CELL: &str = "waiting-reasons";
-/// How often a value that others change meanwhile is written anew.
+/// Number of tries when other processes change the value meanwhile.
 const TRIES: usize = 5;
-/// Refused rows that are read to say since when there are any.
+/// Rejected rows that are read to find out since when there are any.
 const PARKED: usize = 500;
-/// People who are read to say whose runs failed.
+/// People who are read to find out whose runs failed.
 const FAILING: usize = 500;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingReason {
     pub reason: String,
     pub who_acts: String,
-    /// The same in Russian.
+    /// The reason in Russian.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason_ru: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub who_acts_ru: String,
-    /// People who wait for it; none where only events wait.
+    /// Number of people who wait for it. Zero if only events wait.
     pub people: u64,
     pub since: Timestamp,
-    /// When it ends by itself at the latest, where that is known.
+    /// Latest time at which the reason ends by itself, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// One of them.
+    /// One of the people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<PersonId>,
 }
 
-/// A reason by its cause, before it is known since when it holds.
+/// A reason with its cause, before its start time is known.
 pub(crate) struct Cause {
     pub cause: String,
     pub reason: String,
@@ -54,7 +54,7 @@ const BY_ITSELF: &str = "nobody: it is tried again by itself";
 const OWNER: &str = "the owner of the CRM account";
 const ADMINISTRATOR: &str = "an administrator of the CRM, or the operator in stagedoor.toml";
 
-/// Who has to act when the CRM cannot be used for this reason.
+/// The person who must act when the CRM cannot be used for this reason.
 pub(crate) fn who_acts(reason: &str) -> &'static str {
     let names = |words: &[&str]| words.iter().any(|word| reason.contains(word));
     if names(&["stage", "pipeline", "field", "crm.owner", "right"]) {
@@ -67,12 +67,13 @@ pub(crate) fn who_acts(reason: &str) -> &'static str {
 }
 
 impl Sync {
-    /// The CRM's reasons as they are after a round.
+    /// Notes the CRM's reasons after a run.
     pub(crate) async fn note_crm(&self, causes: Vec<Cause>) -> Result<()> {
         self.note_reasons("crm", causes).await
     }
 
-    /// A source that has not answered since then, or answers again. What cannot be noted is only not shown.
+    /// Notes a source that has not answered since `since`, or that answers again. If the note fails, it is only not
+    /// shown.
     pub(crate) async fn note_source(&self, source: &SourceName, since: Option<Timestamp>) {
         let reason = format!("order shop {source} does not answer; its orders wait in the queue");
         self.note_outage(format!("source/{source}"), reason, "the one who runs the shop", since).await;
@@ -83,13 +84,13 @@ impl Sync {
         self.note_outage(format!("list/{list}"), reason, "the provider of the mailing list", since).await;
     }
 
-    /// Whether the CRM hides rows that the hub made from the hub's user.
+    /// Notes if the CRM hides rows of the hub from the hub's user.
     pub(crate) async fn note_hidden(&self, is_hidden: bool) -> Result<()> {
         let reason = "the CRM hides rows of the hub from its user: give the user the right to see them";
         self.note_rights(is_hidden.then_some(reason)).await
     }
 
-    /// Why the CRM does not say which rows are there.
+    /// Notes why the CRM does not say which rows exist.
     pub(crate) async fn note_denied(&self, reason: &str) -> Result<()> {
         tracing::error!(reason, "rows that may be gone from the CRM could not be looked for");
         self.note_rights(Some(reason)).await
@@ -114,7 +115,7 @@ impl Sync {
         }
     }
 
-    /// Replaces the reasons whose cause begins so.
+    /// Replaces the reasons whose cause has this prefix.
     pub(crate) async fn note_reasons(&self, prefix: &str, causes: Vec<Cause>) -> Result<()> {
         for _ in 0..TRIES {
             let key_value = self.store.key_value(CELL).await?;
@@ -149,7 +150,7 @@ fn read(value: &str) -> BTreeMap<String, WaitingReason> {
     serde_json::from_str(value).unwrap_or_default()
 }
 
-/// One reason for all people of whom something is listed.
+/// One reason for all people who have an item in their list.
 fn listed<'l>(
     all: impl Iterator<Item = (PersonId, Vec<&'l Rejected>)>,
     reason: &str,
@@ -163,7 +164,7 @@ fn listed<'l>(
     Some(WaitingReason { reason, who_acts, people, since, person, ..WaitingReason::default() })
 }
 
-/// Why people wait for something in the CRM that holds up many, such as a stage that is missing.
+/// Reasons for waiting that one fault in the CRM gives to many people, such as a missing stage.
 fn held(waiting: &[Dirty]) -> Vec<WaitingReason> {
     let mut by_reason = BTreeMap::<&str, WaitingReason>::new();
     for one in waiting {
@@ -184,7 +185,7 @@ fn held(waiting: &[Dirty]) -> Vec<WaitingReason> {
     by_reason.into_values().collect()
 }
 
-/// Rows that a call without an answer may still make.
+/// The reason of people with rows that a call without an answer may still make.
 fn late(waiting: &[Dirty]) -> Option<WaitingReason> {
     let since_and_until = |one: &Dirty| {
         let links = [Some(&one.link), one.link.second.as_deref()].into_iter().flatten();
@@ -204,7 +205,7 @@ fn late(waiting: &[Dirty]) -> Option<WaitingReason> {
     })
 }
 
-/// Why people wait for the CRM now, in both languages, without rows that wait for a manager.
+/// Reasons why people wait for the CRM now, in both languages, without rows that wait for a manager.
 ///
 /// # Errors
 /// When the store fails.
@@ -212,7 +213,7 @@ pub async fn reasons_of_people(store: &dyn Store) -> Result<Vec<WaitingReason>> 
     Ok(in_order(why(store).await?))
 }
 
-/// In both languages, the longest first.
+/// Reasons in both languages. The longest wait comes first.
 fn in_order(mut reasons: Vec<WaitingReason>) -> Vec<WaitingReason> {
     for one in &mut reasons {
         (one.reason_ru, one.who_acts_ru) = (in_russian(&one.reason), in_russian(&one.who_acts));
@@ -226,10 +227,10 @@ async fn why(store: &dyn Store) -> Result<Vec<WaitingReason>> {
     let mut causes = key_value.map(|key_value| read(&key_value.value)).unwrap_or_default();
     let totals = store.totals().await?;
     if totals.waiting == 0 {
-        // A round that finds nobody writes nothing.
+        // A run that finds no people writes nothing.
         causes.retain(|cause, _| !cause.starts_with("crm"));
     }
-    // Who was erased or joined since waits for nothing.
+    // A person who was erased or joined since waits for nothing.
     let large = |cause: &String| PersonId::parse(cause.strip_prefix("large")?.split_once('/')?.1).ok();
     let ids: BTreeSet<PersonId> = causes.keys().filter_map(large).collect();
     if !ids.is_empty() {
@@ -239,7 +240,7 @@ async fn why(store: &dyn Store) -> Result<Vec<WaitingReason>> {
         causes.retain(|cause, _| {
             let Some(id) = large(cause) else { return true };
             let Some(person) = living.get(&id) else { return false };
-            // Nor does who was made smaller since.
+            // A person whose data became smaller since waits for nothing either.
             match cause.starts_with("large-link/") {
                 true => links.get(&id).is_some_and(|link| !has_room(store, link)),
                 false => !is_easy(person),
@@ -267,7 +268,7 @@ async fn why(store: &dyn Store) -> Result<Vec<WaitingReason>> {
     Ok(reasons)
 }
 
-/// Why people and events wait now, the longest first.
+/// Reasons why people and events wait now. The longest wait comes first.
 ///
 /// # Errors
 /// When the store fails.

@@ -1,7 +1,7 @@
-//! Step 3: people whose CRM state may differ from what it should be are compared and made equal, in bulk.
+//! Step 3: compares the people whose CRM state may be out of date with the CRM, and writes the differences in bulk.
 //!
-//! Creating is crash-safe: an intent is saved before the call, and an intent without an answer is looked up by the
-//! hub's own id until the call can have no late effect (`pending_calls`).
+//! Creating is crash-safe. A pending mark is saved before the call. After a call without an answer, the row is looked
+//! up by the hub's own id, until the call can have no late effect (`pending_calls`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,41 +28,42 @@ use crate::{
     untangle::Untangled,
 };
 
-/// People compared in one round.
+/// Most people in one run.
 const ROUND: usize = 2_000;
-/// And while the CRM cannot be used.
+/// Most people in one run while the CRM cannot be used.
 const OUTAGE: usize = 20_000;
-/// Bulk calls under way at once: a CRM takes seconds for a full batch, and the rate is kept elsewhere.
+/// Concurrent bulk calls. A CRM takes seconds for a full batch, and the rate limit is kept elsewhere.
 const CALLS: usize = 3;
 
-/// Whether a batch that is not full is sent now or waits for company.
+/// Says if a partial batch is sent now or waits until it is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlushMode {
     FullBatches,
     Everything,
 }
 
-/// What one round did.
+/// Result of one sync run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunReport {
-    /// People who are now as they should be.
+    /// People whose rows in the CRM are now up to date.
     pub settled: usize,
-    /// Rows that the CRM took.
+    /// Rows that the CRM accepted.
     pub rows: usize,
-    /// Rows that it refused.
+    /// Rows that the CRM refused.
     pub rejected: usize,
     /// People who still wait.
     pub left: usize,
-    /// People who wait for a call without an answer that may still take effect; they are looked at again in time.
+    /// People who wait for a call without an answer, which may still take effect. A later run looks at them again.
     pub pending: usize,
-    /// Why the CRM could not be used.
+    /// Reason why the CRM could not be used.
     pub unavailable: Option<String>,
-    /// How long the longest bulk call took.
+    /// Duration of the longest bulk call.
     pub longest_call: Duration,
 }
 
 impl Sync {
-    /// One round, if this process may hold the lease: the rate limit is one account's, so is the reconciler.
+    /// Does one run, if this process gets the lease. The rate limit belongs to the account, so one process reconciles
+    /// at a time.
     ///
     /// # Errors
     /// When the store fails. A CRM that cannot be used is no error: its people wait.
@@ -70,12 +71,12 @@ impl Sync {
         self.reconcile_until(pace, None).await
     }
 
-    /// The same; no call begins after `until`.
+    /// Does the same as `reconcile`; no call begins after `until`.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn reconcile_until(&self, pace: FlushMode, until: Option<Instant>) -> Result<RunReport, PortError> {
-        // A lease is a write, and most looks find nobody.
+        // Taking a lease is a write, and most runs find no people.
         if !breakage::is_on("idle-hub-writes") && !self.store.may_be_dirty(self.clock.now()).await? {
             return Ok(RunReport::default());
         }
@@ -87,7 +88,7 @@ impl Sync {
         report
     }
 
-    /// The same for the second CRM, where there is one.
+    /// The same consumer for the second CRM, if there is one.
     pub fn second(&self) -> Option<Self> {
         let CrmAccount { crm, invoicing, currency } = self.second.clone()?;
         let mut catalog = self.catalog.clone();
@@ -95,7 +96,7 @@ impl Sync {
         Some(Self { crm, catalog, scope: SECOND_CRM, second: None, ..self.clone() })
     }
 
-    /// The same people, compared with what the second CRM is known to hold.
+    /// Compares the same people with the known state of the second CRM, and sends the differences.
     async fn push_second(&self, first: &Arc<SyncRun>, catalog: &Catalog, pace: FlushMode) -> Result<(), PortError> {
         let Catalog { invoicing, currency, .. } = self.catalog.clone();
         let catalog = Catalog { invoicing, currency, ..catalog.clone() };
@@ -160,7 +161,7 @@ impl Sync {
         let last_sent = self.push(&sync_run, pace).await;
         self.release_account().await?;
         last_sent?;
-        // Whoever is not done here is not done.
+        // A person who is not done in the second CRM is not done.
         let own = std::mem::take(&mut *sync_run.report());
         let mut person_runs = first.person_runs();
         for (id, person_run) in sync_run.person_runs().iter() {
@@ -200,7 +201,7 @@ impl Sync {
         if is_stale {
             dirty = self.store.claim_dirty(most, Some(self.clock.now())).await?;
         }
-        // Nobody knows whether a manager restored what would be made anew: it waits for the answer.
+        // A manager may have restored a row that this run would make again. It waits until the CRM answers.
         dirty.retain(|one| !waiting.contains(&one.person.id) || breakage::is_on("unasked-row-remade"));
         if dirty.is_empty() {
             return Ok(RunReport { left: waiting.len(), unavailable: trouble, ..RunReport::default() });
@@ -235,7 +236,7 @@ impl Sync {
                 learnt.insert(person.id);
             }
             let late = link.awaits_rows();
-            // Rows of parted people that the CRM did not put in order are one more thing to do, and a failed run.
+            // Rows of separated people that the CRM did not put in order are one more open step, and a failed run.
             let failed = unfinished.contains(&person.id);
             let open = plan.len() + usize::from(late) + usize::from(failed);
             (person.id, PersonRun { version, mark, tries, failed, person, link, plan, trace, open, held: 0, late })
@@ -273,7 +274,7 @@ impl Sync {
         self.settle(&sync_run).await
     }
 
-    /// Orders that become overdue by themselves, and money whose order does not come, are looked at again then.
+    /// Schedules rechecks for orders that become overdue by themselves, and for money whose order does not come.
     async fn look_at_dues(&self, dirty: &mut [Dirty], now: Timestamp) -> Result<BTreeSet<PersonId>, PortError> {
         let (mut again, mut changed) = (BTreeMap::new(), BTreeSet::new());
         for one in dirty {
@@ -337,7 +338,7 @@ impl Sync {
         done.fold(Ok(()), |all, one| async { all.and(one) }).await
     }
 
-    /// One bulk call: intents saved, rows sent, answers saved.
+    /// Makes one bulk call: saves the pending marks, sends the rows, saves the answers.
     async fn call(&self, sync_run: &SyncRun, tasks: Vec<PlannedChange>) -> Result<(), PortError> {
         if sync_run.stopped() || sync_run.is_over() {
             return Ok(());
@@ -348,19 +349,20 @@ impl Sync {
         }
         let late_for = self.crm.late_for();
         self.keep(sync_run, sync_run.intend(&tasks, Pending::new(self.clock.now(), late_for))).await?;
-        // The calls' own log lines stand in it: this is where deliveries come to the CRM.
+        // The log lines of the calls are inside this span: here deliveries reach the CRM.
         let span = tracing::info_span!("crm", traces = sync_run.traces_of(&tasks));
         let began = Instant::now();
         let rows = self.send(&tasks).instrument(span).await;
         sync_run.took(began.elapsed());
         let (mut people, made) = sync_run.answer(&tasks, rows, self.clock.now() + late_for, self.crm.room());
-        // In one write with the ids: a crash in between leaves an intent, and the next look finds the row.
+        // One write holds this and the ids. A crash in between leaves a pending mark, and the next lookup finds the
+        // row.
         people.extend(self.claim_rows(sync_run, &people, &made).await?);
         self.keep(sync_run, people).await
     }
 
-    /// Saves the links of `people` as they are now. In turns: two calls under way may be about the same person, and what
-    /// was written later must not be overwritten by what was read earlier.
+    /// Saves the current CRM states of `people`, one save at a time. Two concurrent calls may be about the same
+    /// person, and an older state must not overwrite a newer one.
     pub(crate) async fn keep(&self, sync_run: &SyncRun, people: BTreeSet<PersonId>) -> Result<(), PortError> {
         if people.is_empty() {
             return Ok(());
@@ -398,7 +400,7 @@ impl Sync {
                 }
             }
         }
-        // A lane holds jobs of one kind, so at most one of these is a call.
+        // A lane holds changes of one kind, so at most one of these is a call.
         let mut rows = Vec::new();
         if !create_contacts.is_empty() {
             rows.extend(self.crm.create_contacts(&create_contacts).await);

@@ -1,5 +1,5 @@
-//! What chats are answered. A decision follows from the conversation alone and bears an id made of what it answers: whoever
-//! decides it again decides the same, and it is sent once.
+//! Decides answers to chats. A decision follows from the conversation alone, and its id is made of what it answers. A
+//! repeated decision is the same decision, and is sent once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,10 +14,10 @@ use stagedoor_ports::{PortError, Result};
 
 use crate::{Sync, Talking, codes::Tried, invite::fill_name};
 
-/// An answer that was not sent by then is not worth sending.
+/// An answer that was not sent within a day is dropped.
 const WORTH: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
-/// Whether something in a chat may want an answer.
+/// True if an event in a chat may want an answer.
 pub(crate) fn asks(event: &Event) -> bool {
     match &event.body {
         Body::ChatStarted(_) | Body::MessageReceived(_) | Body::ContactShared(_) | Body::ChatResumed(_) => true,
@@ -26,7 +26,7 @@ pub(crate) fn asks(event: &Event) -> bool {
     }
 }
 
-/// Where the chat of an event is found.
+/// Identifier by which the chat of an event is found.
 fn chat_of(event: &Event) -> Option<&Identifier> {
     match &event.body {
         Body::ChatStarted(started) => Some(&started.chat.id),
@@ -37,17 +37,17 @@ fn chat_of(event: &Event) -> Option<&Identifier> {
     }
 }
 
-/// What one conversation comes to.
+/// Result of evaluating one conversation.
 #[derive(Default)]
 struct Decided {
     messages: Vec<Event>,
     facts: Vec<Event>,
-    /// Facts unless a code is answered before.
+    /// Events that become facts unless a code is answered before.
     unconfirmed: Vec<Event>,
 }
 
 impl Sync {
-    /// Decides what these events are answered. The answer names those whose decisions are not durable.
+    /// Decides the answers to these events. Returns the positions of events whose decisions are not durable.
     pub(crate) async fn answer(&self, heard: Vec<(usize, Event)>) -> BTreeSet<usize> {
         let Some(conversation) = self.conversation.as_ref().filter(|_| !heard.is_empty()) else {
             return BTreeSet::new();
@@ -78,8 +78,9 @@ impl Sync {
         let mut decided = Decided::default();
         for person in people.values() {
             for (source, chat) in person.conversations().filter(|(_, chat)| chats.contains(&chat.chat)) {
-                // Also what was heard before and means something only now: the button that lets us write came before the
-                // start that it belongs to. What was answered then is decided under the same id and not sent again.
+                // Earlier messages are included, because some mean something only now. For example, the button that
+                // lets us write came before the start to which it belongs. An earlier answer is decided under the
+                // same id and not sent again.
                 let first = heard.iter().filter(|(_, event)| chat_of(event) == Some(&chat.chat)).map(|(_, one)| one);
                 let late = first.min_by_key(|event| event.time);
                 let due = turns(&self.catalog.bot_script, chat, person).into_iter();
@@ -96,7 +97,7 @@ impl Sync {
                 }
             }
         }
-        // First what is found out: a link must be known before anybody presses it.
+        // Facts come first: a link must be known before it is opened.
         if !decided.facts.is_empty() {
             conversation.chats.send(decided.facts).await?;
         }
@@ -110,7 +111,8 @@ impl Sync {
         Ok(())
     }
 
-    /// A messenger that gives a decision's id back says that its message went out: `outreach` may have lost the answer.
+    /// Notes that a message went out, if the messenger gives back the decision's id. `outreach` may have lost the
+    /// answer.
     async fn settle_report(&self, event: &Event) -> Result<()> {
         let Body::MessageReported(reported) = &event.body else { return Ok(()) };
         let (Some(decision), Some(message)) = (&reported.decision, &reported.message) else { return Ok(()) };
@@ -135,7 +137,7 @@ impl Sync {
             learn("given", Body::ContactShared(ContactShared { chat: chat_ref(), given, proof }));
         }
         match &turn.heard {
-            // What was typed is told as what it is; that is answered in its turn.
+            // A typed contact becomes an event of its own, which is answered in its turn.
             Intent::Given(given) if !is_shared(chat, &turn.cause) => {
                 if self.confirm_by_code(conversation, person, (source, chat), &turn, given, decided).await? {
                     return Ok(());
@@ -166,8 +168,8 @@ impl Sync {
         Ok(())
     }
 
-    /// Several lines of one moment that arrive at several processes get one "a manager will answer": whichever of them is
-    /// decided first.
+    /// Id of an answer. Several messages of one moment may arrive at several processes. They get one "a manager will
+    /// answer", namely the answer that is decided first.
     fn answer_id(&self, source: &SourceName, chat: &Conversation, turn: &BotStep<'_>) -> EventId {
         let is_passed_on =
             matches!(turn.heard, Intent::Other | Intent::Doubt) && !breakage::is_on("answers-without-end");
@@ -180,7 +182,8 @@ impl Sync {
         }
     }
 
-    /// Sends a code to an address that was typed. Answers whether the address waits for it: else it is a claim at once.
+    /// Sends a code to an address that was typed. Returns true if the address waits for the code. Otherwise it is a
+    /// claim at once.
     async fn confirm_by_code(
         &self,
         conversation: &Talking,
@@ -192,7 +195,7 @@ impl Sync {
     ) -> Result<bool> {
         let Some(through) = self.way_out(source, chat)?.filter(|_| chat.is_open()) else { return Ok(false) };
         let Some(policy) = &self.catalog.bot_script.codes else { return Ok(false) };
-        // Decided again after it was confirmed.
+        // The decision is made again after the address was confirmed.
         let is_told = chat.lines.iter().any(|line| matches!(&line.said, MessageContent::Contact(one) if one == given));
         if is_told && policy.takes(given) && person.identifiers().contains(given) {
             return Ok(true);
@@ -220,7 +223,7 @@ impl Sync {
         let Some(policy) = &self.catalog.bot_script.codes else { return Ok(()) };
         let text = match tried {
             Tried::Right => {
-                // As if the messenger had shared it; that is answered in its turn.
+                // The address counts as if the messenger had shared it. The event is answered in its turn.
                 let chat_ref = ChatRef::of(chat.chat.clone());
                 let shared = ContactShared { chat: chat_ref, given: offer.given.clone(), proof: Proof::Channel };
                 let id = EventId::derive(source, &["confirmed", &turn.cause]);
@@ -235,8 +238,8 @@ impl Sync {
         Ok(())
     }
 
-    /// Through what a chat is answered. SMS come in by one source and go out through the gateway; a source that only listens answers
-    /// nobody.
+    /// The source through which a chat is answered. SMS come in through one source and go out through the gateway. A
+    /// source that only listens answers no chat.
     fn way_out(&self, source: &SourceName, chat: &Conversation) -> Result<Option<SourceName>> {
         let senders = &self.catalog.senders;
         if senders.contains(source.as_str()) {
@@ -267,7 +270,7 @@ impl Sync {
             if let Some((campaign, code)) = &code {
                 decided.facts.push(issued(source, person, chat, campaign, code, turn));
             }
-            // Without a code somebody has to look: the error is in the log, and the person is not left with a brace.
+            // Without a code a manager must look: the error is in the log, and the person must not get a brace.
             text = text.replace("{promo}", code.as_ref().map_or("…", |(_, code)| code));
         }
         let show = self.catalog.catalog_show(campaign.and_then(|campaign| campaign.show.as_ref()));
@@ -275,7 +278,7 @@ impl Sync {
         let menu = self.menu(campaign, language);
         let has_menu = text.contains("{menu}");
         text = text.replace("{menu}", &menu.join("\n"));
-        // Last: what people call themselves is text, whatever stands in it.
+        // The name comes last: a name is plain text, even if it looks like a placeholder.
         text = fill_name(&text, person.name().filter(|name| !person.is_stand_in(name)));
         let label = turn.replies.iter().find_map(|reply| reply.button.as_ref());
         let button = match (label, campaign.filter(|campaign| campaign.shop.is_some())) {
@@ -297,7 +300,7 @@ impl Sync {
         })
     }
 
-    /// The menu's lines, those of the chat's campaign in the place of those of all.
+    /// The lines of the menu. Lines of the chat's campaign replace the general ones.
     fn menu(&self, campaign: Option<&Campaign>, language: Option<&str>) -> Vec<String> {
         let own = |reply: &&Reply| reply.campaign.is_none() || reply.campaign.as_ref() == campaign.map(|one| &one.name);
         let mut lines = BTreeMap::new();
@@ -311,7 +314,7 @@ impl Sync {
         lines.into_values().collect()
     }
 
-    /// The chat's own link to the shop: the same whenever it is asked for.
+    /// The chat's own link to the shop. It is the same each time.
     fn shop_link(
         &self,
         conversation: &Talking,
@@ -335,7 +338,7 @@ impl Sync {
     }
 }
 
-/// Words of the hub in a chat.
+/// A message with a text of the hub in a chat.
 fn said(source: &SourceName, through: SourceName, chat: &Conversation, turn: &BotStep<'_>, text: &Localised) -> Event {
     let language = chat.profile.as_ref().and_then(|(_, profile)| profile.language.as_deref());
     let until = turn.at.checked_add(WORTH).unwrap_or(turn.at);
@@ -345,7 +348,7 @@ fn said(source: &SourceName, through: SourceName, chat: &Conversation, turn: &Bo
     Event::new(source, id, turn.at, Body::MessageDecided(Box::new(message)))
 }
 
-/// Whether the contact was given by the messenger's own button, or told before.
+/// True if the contact came from the messenger's own button, or was reported before.
 fn is_shared(chat: &Conversation, cause: &str) -> bool {
     let line = chat.lines.iter().find(|line| line.id == cause);
     line.is_some_and(|line| matches!(line.said, stagedoor_model::MessageContent::Contact(_)))

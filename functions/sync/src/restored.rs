@@ -1,6 +1,7 @@
-//! Rows that a manager took out of the recycle bin. A CRM that sends no webhooks does not tell of it, and some versions leave
-//! even the time of change alone. So rows that are known to be gone are asked for again: lately deleted ones at each look,
-//! all others in turns, and those of a person before rows are made in their place.
+//! Rows that a manager restored from the recycle bin. A CRM without webhooks does not report it, and some versions do
+//! not even change the time of change. So the hub asks again for rows that are known to be gone. Each poll covers
+//! rows deleted lately, and all others in turns. Before a run makes rows in their place, it asks for the rows of that
+//! person.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,23 +12,23 @@ use stagedoor_ports::{Changes, CrmError, Dirty, Gone, PortError, SeenDeal};
 
 use crate::{Sync, changes::read_at};
 
-/// What came of asking for rows that are known to be gone.
+/// Result of asking for rows that are known to be gone.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
-    /// Some are there again: what was read of their people is out of date.
+    /// True if some rows exist again. Then the data read about their people is out of date.
     pub is_stale: bool,
-    /// People whose rows would be made anew, and could not be asked for.
+    /// People whose rows would be made again, and could not be asked for.
     pub waiting: BTreeSet<PersonId>,
-    /// People whose deleted contacts were asked for, because another one of theirs lives.
+    /// People whose deleted contacts were asked for, because another contact of theirs exists.
     pub doubted: BTreeSet<PersonId>,
-    /// Why the CRM could not be asked.
+    /// Reason why the CRM could not be asked.
     pub trouble: Option<String>,
 }
 
 const LATELY: &str = "crm/lately-gone";
-/// Lately deleted rows that are asked for at each look, at most: two calls.
+/// Most lately deleted rows that one poll asks for: two calls.
 const KEPT: usize = 80;
-/// How long an answer about a deleted contact holds.
+/// Time for which an answer about a deleted contact is valid.
 const BELIEVED: SignedDuration = SignedDuration::from_mins(10);
 
 /// The contacts and deals of a person that are known to be gone.
@@ -35,7 +36,7 @@ pub(crate) fn gone_rows(person: &Person) -> BTreeSet<Gone> {
     died(person).into_keys().collect()
 }
 
-/// The same, and when each was deleted.
+/// The same rows with the time at which each was deleted.
 fn died(person: &Person) -> BTreeMap<Gone, Timestamp> {
     let gone = person.records.values().filter_map(|record| match record.fact {
         Fact::CrmContact { contact, deleted: true, changed_at, .. } => Some((Gone::Contact(contact), changed_at)),
@@ -51,7 +52,8 @@ pub(crate) fn number(row: Gone) -> u64 {
     }
 }
 
-/// A deal that is there again. Its stage is no manager's move: the hub reads where a deal stands before it sends a stage.
+/// Event of a deal that exists again. Its stage is no move by a manager: the hub reads where a deal stands before it
+/// sends a stage.
 pub(crate) fn deal(source: &SourceName, seen: SeenDeal, now: Timestamp) -> Option<Event> {
     let status = Some(seen.stage).filter(|stage| !stage.is_empty()).map(|stage| LeadChanged::number_of_stage(&stage));
     let change = LeadChanged {
@@ -67,14 +69,14 @@ pub(crate) fn deal(source: &SourceName, seen: SeenDeal, now: Timestamp) -> Optio
     (!breakage::is_on("restored-unheard")).then_some(event)
 }
 
-/// A row may be deleted and restored again and again: each time is a fact of its own.
+/// Id of the event. A row may be deleted and restored several times, and each time is a fact of its own.
 fn id(source: &SourceName, row: Gone, now: Timestamp) -> EventId {
     let kind = if matches!(row, Gone::Deal(_)) { "deal" } else { "contact" };
     EventId::derive(source, &["restored", kind, &number(row).to_string(), &now.to_string()])
 }
 
 impl Sync {
-    /// Events of those of these rows that are there again.
+    /// Events of the rows among these that exist again.
     pub(crate) async fn restored(
         &self,
         source: &SourceName,
@@ -99,7 +101,7 @@ impl Sync {
         Ok(contacts.chain(deals.into_iter().filter_map(|seen| deal(source, seen, now))).collect())
     }
 
-    /// The same for rows that were deleted lately.
+    /// Events of lately deleted rows that exist again.
     pub(crate) async fn restored_lately(&self, source: &SourceName, now: Timestamp) -> Result<Vec<Event>, PortError> {
         let (lately, _) = self.lately_gone().await?;
         let rows = lately.iter().copied().collect();
@@ -114,9 +116,9 @@ impl Sync {
         }
     }
 
-    /// Hears which rows of these people, known to be gone, are there again. A CRM that sends webhooks is asked only before a
-    /// row is made anew, and where a person has another contact: the webhook that told of the restore may be lost, or overtaken
-    /// by the one of the deletion.
+    /// Asks which gone rows of these people exist again. A CRM that sends webhooks is asked in two cases: before a
+    /// row is made again, and if a person has another contact. The webhook about the restored row may be lost, or
+    /// come before the webhook about the deletion.
     pub(crate) async fn hear_restored(&self, people: &[Dirty], catalog: &Catalog) -> Result<Asked, PortError> {
         let now = self.clock.now();
         let is_asked = |one: &&Dirty| match self.crm.has_webhooks() {
@@ -141,7 +143,7 @@ impl Sync {
         if events.is_empty() {
             return Ok(Asked { doubted, ..Asked::default() });
         }
-        // The clock that gave a deletion its time may be ahead.
+        // The clock that timed a deletion may be ahead.
         let died: BTreeMap<Gone, Timestamp> =
             people.iter().flat_map(|one| died(&one.person.seen_by(self.scope))).collect();
         for event in &mut events {
@@ -155,8 +157,8 @@ impl Sync {
         Ok(Asked { is_stale: true, doubted, ..Asked::default() })
     }
 
-    /// Whether a contact that counts as deleted has to be asked for, because the person has another one. Should both be
-    /// there, one is the other's duplicate.
+    /// True if a contact that counts as deleted must be asked for, because the person has another contact. If both
+    /// exist, one is the other's duplicate.
     fn doubts(&self, one: &Dirty, now: Timestamp) -> bool {
         let (person, link) = (one.person.seen_by(self.scope), self.own(&one.link));
         let Some(link) = link.filter(|_| self.crm.has_webhooks() && !breakage::is_on("restored-contact-unasked"))
@@ -171,7 +173,7 @@ impl Sync {
         is_due && contacts.iter().any(is_gone) && !contacts.iter().all(is_gone)
     }
 
-    /// Remembers that these people's deleted contacts were asked for. Returns whose links changed.
+    /// Notes that these people's deleted contacts were asked for. Returns the people whose CRM states changed.
     pub(crate) fn remember_asked(&self, dirty: &mut [Dirty], doubted: &BTreeSet<PersonId>) -> BTreeSet<PersonId> {
         let (now, mut changed) = (self.clock.now(), BTreeSet::new());
         for one in dirty.iter_mut().filter(|one| doubted.contains(&one.person.id)) {
@@ -184,13 +186,13 @@ impl Sync {
         changed
     }
 
-    /// Whether this run would make a row in the place of a deleted one.
+    /// True if this run would make a row in the place of a deleted row.
     fn renews(&self, one: &Dirty, catalog: &Catalog) -> bool {
         let (person, link) = (one.person.seen_by(self.scope), self.own(&one.link));
         link.is_some_and(|link| link.clone().rekeyed(catalog).renew_deleted(&person, catalog))
     }
 
-    /// Remembers rows that were found to be gone.
+    /// Notes rows that were found to be gone.
     pub(crate) async fn note_gone(&self, rows: Vec<Gone>) -> Result<(), PortError> {
         if rows.is_empty() || self.crm.has_webhooks() {
             return Ok(());

@@ -1,5 +1,5 @@
-//! The nightly sweep: what is older than `[retention]` says goes. It is made in parts, so that an invocation that ends early, or a
-//! process that dies, goes on where it was.
+//! The nightly sweep: it removes data that is older than `[retention]` allows. It works in parts, so that it can
+//! continue after an invocation ends early or a process dies.
 
 use std::time::Duration;
 
@@ -10,28 +10,29 @@ use tokio::time::Instant;
 
 use crate::Sync;
 
-/// The day of the last sweep; while one is under way, also the place where it goes on.
+/// The day of the last sweep. During a sweep it also holds the position at which the sweep continues.
 const SWEPT: &str = "retention/swept";
-/// From this hour on, UTC: early in the morning in Europe, before the office opens in Vladivostok.
+/// Hour (UTC) from which the sweep runs: early in the morning in Europe, before the office opens in Vladivostok.
 const HOUR: i64 = 1;
-/// People that are looked at together.
+/// People that are read together.
 const PART: usize = 200;
 
-/// How long what was told is kept.
+/// How long data is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
     pub journal: SignedDuration,
-    /// `None`: until it is understood.
+    /// Deliveries that the hub cannot parse. `None`: until it can.
     pub unrecognized: Option<SignedDuration>,
-    /// Lines of chats. `None`: as many as a person keeps anyhow.
+    /// Messages of chats. `None`: as many as the limit for one person allows.
     pub conversations: Option<SignedDuration>,
-    /// When links were opened. `None`: for good.
+    /// Visits to links. `None`: for ever.
     pub clicks: Option<SignedDuration>,
 }
 
 impl Sync {
-    /// Removes what is too old, once a night, for at most this long; the number of journal rows that the store removed. `None` if
-    /// it is not time, this night's sweep is made, or more of it is left for the next call.
+    /// Removes data that is too old, once a night, for at most `time`. Returns the number of journal rows that the
+    /// store removed. Returns `None` if it is not time, if this night's sweep is done, or if work is left for the
+    /// next call.
     ///
     /// # Errors
     /// When the store cannot be read or written.
@@ -56,7 +57,7 @@ impl Sync {
                 if began.elapsed() < time {
                     continue;
                 }
-                // Another process sweeps, too: it goes on from here or from where it is.
+                // Another process sweeps, too. It continues from here or from its own position.
                 self.store.compare_and_set(SWEPT, &format!("{today} {next}"), version).await?;
                 return Ok(None);
             }
@@ -66,7 +67,7 @@ impl Sync {
         Ok(Some(removed))
     }
 
-    /// Old lines of chats and old looks at links go. A person who changes meanwhile is looked at the next night.
+    /// Removes old messages of chats and old visits to links. A person who changes meanwhile is swept the next night.
     async fn people_forget(
         &self,
         after: Option<String>,
@@ -84,7 +85,7 @@ impl Sync {
     }
 }
 
-/// Where today's sweep goes on.
+/// The position at which today's sweep continues.
 fn place(key_value: &KeyValue, today: &str) -> Option<String> {
     key_value.value.strip_prefix(today)?.strip_prefix(' ').map(str::to_owned)
 }

@@ -1,5 +1,5 @@
-//! New rules of segments and mailings: everybody is held against them, and only whom they change is marked. The CRM has
-//! nothing to do with the others.
+//! Evaluates new rules of segments and mailings for all people, and marks only the people whom they change. The
+//! others make no work for the CRM.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,22 +13,22 @@ use tokio::time::Instant;
 
 use crate::{Sync, segment::membership};
 
-/// The cell that holds which rules everybody is held against, and how far that has come. The version before reads it, too.
+/// Stored value with the current rules and the progress of their evaluation. The version before reads it, too.
 const RULES: &str = "segments/rules";
-/// How many people that were.
+/// Stored value with the number of people evaluated.
 const COUNT: &str = "segments/rules/people";
 /// People of one page.
 const PAGE: usize = 1_000;
-/// People whose rules are evaluated before others get their turn on this thread.
+/// People that are evaluated before other tasks get their turn on this thread.
 const TURN: usize = 50;
-/// How long one call is at it. Others who are due wait for it; on AWS a tick comes once a minute.
+/// Longest time of one call. Other rechecks wait for it; on AWS a tick comes once a minute.
 pub(crate) const SPELL: Duration = Duration::from_secs(5);
 const DONE: &str = "done";
 
-/// How far everybody has come with rules that were written anew.
+/// Progress of the evaluation of new rules.
 struct Progress {
     rules: String,
-    /// The person after whom it goes on; `done` behind the last.
+    /// The person after whom it continues. It is `done` after the last person.
     after: String,
 }
 
@@ -44,15 +44,15 @@ impl Progress {
     }
 }
 
-/// What rules make of one person.
+/// Effect of rules on one person.
 enum Concern {
     Nothing,
-    /// Time alone will change something then.
+    /// Time alone will change something at this time.
     At(Timestamp),
     Now,
 }
 
-/// How many people were held against rules that were written anew, while not all were. `None`: nobody is to be.
+/// Number of people evaluated for new rules, while the evaluation is not complete. `None` if there is no evaluation.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -66,8 +66,8 @@ pub async fn rules_progress(store: &dyn Store) -> Result<Option<u64>> {
 }
 
 impl Sync {
-    /// Holds people against rules that are new, page by page, for `SPELL` or until all were. Where it stopped it goes on, in
-    /// whatever process. Answers how many were marked.
+    /// Evaluates new rules page by page, for `SPELL` or until all people are done. Any process continues where it
+    /// stopped. Returns the number of people who were marked.
     pub(crate) async fn wake_for_new_rules(&self) -> Result<usize> {
         let (segments, mailings) = (&self.catalog.segments, &self.catalog.mailings);
         let (began, number) = (Instant::now(), rules_number(segments, mailings));
@@ -95,7 +95,7 @@ impl Sync {
             woken += self.hold_against_rules(people, catalog, number).await?;
             progress.after = next.unwrap_or_else(|| DONE.to_owned());
             let is_over = progress.after == DONE || began.elapsed() >= SPELL;
-            // Another process that is at it as well does no harm.
+            // Another process that does the same does no harm.
             self.store.compare_and_set(RULES, &progress.text(), key_value.map(|key_value| key_value.version)).await?;
             if is_over {
                 return Ok(woken);
@@ -103,7 +103,7 @@ impl Sync {
         }
     }
 
-    /// For `status` alone: a crash in between may count a page twice.
+    /// Counts people, for `status` alone. A crash in between may count a page twice.
     async fn count_asked(&self, people: u64, is_first: bool) -> Result<()> {
         let key_value = self.store.key_value(COUNT).await?;
         let known = key_value
@@ -124,7 +124,7 @@ impl Sync {
         let people = self.store.load(&ids).await?;
         let links = self.store.crm_states(&ids).await?;
         let (mut marked, mut again) = (ids, BTreeMap::new());
-        // Who cannot be read stays marked: the rounds set them aside, and come back to them once they can be read.
+        // A person who cannot be read stays marked. Runs set them aside, and return to them once they can be read.
         people.iter().for_each(|one| _ = marked.remove(&one.value.id));
         if breakage::is_on("rules-pass-unreadable") {
             marked.clear();
@@ -152,7 +152,8 @@ impl Sync {
     }
 }
 
-/// Whether somebody enters or leaves a segment, or is to be written something, now or at a time that nobody has put down yet.
+/// The effect of rules on a person: they enter or leave a segment or get a message, now or at a time not scheduled
+/// yet.
 fn concern(
     person: &Person,
     link: &CrmState,

@@ -1,4 +1,4 @@
-//! The people of one round, what is to be done for each, and what was answered.
+//! One sync run: its people, the changes planned for each person, and the answers of the CRM.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,19 +24,19 @@ use crate::{
     misidentified::Misidentified,
 };
 
-/// So many calls of which no row could be sent stop a round.
+/// Number of calls in a row without a row sent that stops a run.
 const STRIKES: usize = 2;
 
-/// What is known where a bulk call could not be made.
+/// Reason that the report gives when a bulk call could not be made.
 const UNUSABLE: &str = "the CRM cannot be used now";
 
-/// A person in work.
+/// One person in a sync run.
 pub(crate) struct PersonRun {
     pub version: u64,
     pub mark: Mark,
-    /// Runs that failed before this one.
+    /// Failed runs before this one.
     pub tries: u32,
-    /// Whether one of its calls was made and brought no answer that stands.
+    /// True if a call for this person was made and brought no valid answer.
     pub failed: bool,
     pub person: Person,
     pub link: CrmState,
@@ -44,25 +44,26 @@ pub(crate) struct PersonRun {
     pub trace: Option<String>,
     /// Steps that were neither done nor refused.
     pub open: usize,
-    /// Open steps that wait for a call without an answer, which may still take effect.
+    /// Open steps that wait for a call without an answer. That call may still take effect.
     pub held: usize,
-    /// Calls without an answer may still make rows: one more open step is to look for them, whatever the plan says.
+    /// True if calls without an answer may still make rows. Looking for those rows counts as one more open step,
+    /// beside the plan.
     pub late: bool,
 }
 
 impl PersonRun {
-    /// Whether an earlier call may still make the contact. A company that holds the contact up holds up its deals, too.
+    /// True if an earlier call may still make the contact. A company that delays the contact also delays its deals.
     pub(crate) fn is_contact_held(&self) -> bool {
         self.link.contact.pending.is_some() || self.held > 0
     }
 
-    /// Whether all that is open waits for calls that may still take effect.
+    /// True if all open steps wait for calls that may still take effect.
     pub(crate) fn waits_for_a_late_call(&self) -> bool {
         let waiting = self.held + usize::from(self.late);
         waiting > 0 && waiting >= self.open
     }
 
-    /// Ids beside the person's own that their rows may bear.
+    /// Ids, other than the person's own, that the person's rows may carry.
     fn other_ids(&self) -> BTreeSet<PersonId> {
         self.person.merged_ids.iter().chain(&self.link.other_ids).copied().collect()
     }
@@ -81,10 +82,10 @@ pub(crate) enum CrmChange {
     UpdateContact(u64, ContactDraft),
     CreateDeal(u64, DealDraft),
     UpdateDeal(u64, DealDraft),
-    /// A further deal of the same person and show.
+    /// Closes a further deal of the same person and show.
     CloseDouble(u64, DealDraft),
     MarkDuplicate(u64, u64),
-    /// With the digest of what cannot be changed once it is made.
+    /// The digest covers the fields that cannot change after the invoice is made.
     CreateInvoice(InvoiceOwners, InvoiceDraft, Digest),
     UpdateInvoice(u64, InvoiceDraft),
     CancelInvoice(u64, InvoiceDraft),
@@ -96,29 +97,29 @@ pub(crate) struct SyncRun {
     pub person_runs: Mutex<BTreeMap<PersonId, PersonRun>>,
     pub report: Mutex<RunReport>,
     pub saving: tokio::sync::Mutex<()>,
-    /// Whose segments changed and were not written down with anything else yet.
+    /// People whose CRM state changed and is not saved yet.
     pub unsaved: Mutex<BTreeSet<PersonId>>,
-    /// By their keys; `None` for one that the CRM refuses.
+    /// Ids of companies by their keys. `None` means that the CRM refuses the company.
     pub companies: Mutex<BTreeMap<String, Option<u64>>>,
     /// Companies that a call without an answer may still make.
     pub looking: Mutex<BTreeSet<String>>,
     /// Rows that calls found to be gone from the CRM.
     pub gone: Mutex<BTreeSet<Gone>>,
-    /// Rows that were not written, because they bear somebody else's id.
+    /// Rows that were not written, because they carry another person's id.
     pub misidentified: Mutex<Vec<Misidentified>>,
-    /// Calls in a row of which no row could be sent.
+    /// Calls in a row that sent no row.
     pub strikes: AtomicUsize,
     pub at: Timestamp,
-    /// No call begins after this.
+    /// No call begins after this time.
     pub until: Option<Instant>,
-    /// The round of the first CRM, where this is the second's: what is learnt is saved with it.
+    /// The first CRM's run, if this is the run of the second CRM. New facts are saved with it.
     pub beneath: Option<Arc<SyncRun>>,
-    /// Of the CRM's numbers.
+    /// Namespace of this CRM's record ids. Empty for the first CRM.
     pub scope: &'static str,
 }
 
 impl SyncRun {
-    /// The traces of those whom a call is about, between spaces.
+    /// Traces of the people in a call, separated by spaces.
     pub(crate) fn traces_of(&self, tasks: &[PlannedChange]) -> String {
         let person_runs = self.person_runs();
         let traces: BTreeSet<&str> =
@@ -139,7 +140,7 @@ impl SyncRun {
         self.strikes.store(STRIKES, Ordering::Relaxed);
     }
 
-    /// The CRM's client knows more than its rows tell.
+    /// Replaces a general reason by the reason of the CRM's client, which knows more than its rows say.
     pub(crate) fn explain(&self, trouble: Option<String>) {
         let mut report = self.report();
         if report.unavailable.as_deref() == Some(UNUSABLE)
@@ -150,12 +151,12 @@ impl SyncRun {
         }
     }
 
-    /// Whether its time is over; who is left waits for the next one.
+    /// True if the run's time is over. The people who are left wait for the next run.
     pub(crate) fn is_over(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() >= until)
     }
 
-    /// Told by each call that was made.
+    /// Notes the duration of a call. Each call that was made reports it.
     pub(crate) fn took(&self, time: Duration) {
         let mut report = self.report();
         report.longest_call = report.longest_call.max(time);
@@ -165,7 +166,8 @@ impl SyncRun {
         self.strikes.load(Ordering::Relaxed) >= STRIKES
     }
 
-    /// Notes how many rows of a call could not be sent. One row may be at fault alone; a whole call, or a second one, is the CRM.
+    /// Counts the rows of a call that could not be sent. One row alone may be the fault of that row. A whole call, or
+    /// a second one, is the fault of the CRM.
     pub(crate) fn unsent(&self, unsent: usize, of: usize) {
         match unsent {
             0 if of > 0 => self.strikes.store(0, Ordering::Relaxed),
@@ -183,14 +185,14 @@ impl SyncRun {
         self.gone.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(gone);
     }
 
-    /// A draft's company with its id; `None` while that is not known.
+    /// Company of a draft with its id. The outer `None` means that the id is not known yet.
     fn resolved(&self, company: Option<&CompanyRef>) -> Option<Option<CompanyRef>> {
         let Some(company) = company else { return Some(None) };
         let id = self.company_id(Some(&company.key))?;
         Some(Some(CompanyRef { key: company.key.clone(), id }))
     }
 
-    /// One step more waits where a company does that may still be made.
+    /// Returns 1 if this company may still be made by an earlier call, so that its step waits. Otherwise 0.
     fn held_by(&self, company: Option<&String>) -> usize {
         let looking = self.looking.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         usize::from(company.is_some_and(|key| looking.contains(key)))
@@ -206,7 +208,7 @@ impl SyncRun {
         for (id, person_run) in self.person_runs().iter_mut() {
             for (step, digest) in &person_run.plan.steps {
                 match step.clone() {
-                    // One that an earlier call may still make waits.
+                    // A contact that an earlier call may still make waits.
                     Step::CreateContact(_) if person_run.link.contact.pending.is_some() => person_run.held += 1,
                     Step::CreateContact(draft) if person_run.link.contact.id.is_none() => {
                         let company = self.resolved(draft.company.as_ref());
@@ -237,7 +239,7 @@ impl SyncRun {
         let gone = self.gone.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         for (id, person_run) in self.person_runs().iter_mut() {
             let contact = person_run.plan.contact.or(person_run.link.contact.id);
-            // A deal that showed the purchase now would say that the contact was deleted after it.
+            // A deal that showed the purchase now would say that the contact was deleted after the purchase.
             if contact.is_some_and(|contact| gone.contains(&Gone::Contact(contact))) {
                 continue;
             }
@@ -253,7 +255,7 @@ impl SyncRun {
                         let change = |company| CrmChange::CreateDeal(contact, DealDraft { company, ..draft });
                         create.extend(company.map(|company| (*id, change(company), digest.clone())));
                     }
-                    // A deal whose contact the CRM refuses waits for the same manager.
+                    // A deal whose contact the CRM refuses waits for the same manager as the contact.
                     (Step::CreateDeal(_), None) if refused => person_run.open = person_run.open.saturating_sub(1),
                     (Step::CreateDeal(_), None) => person_run.held += held,
                     (Step::CloseDouble(lead, draft), _) => {
@@ -274,7 +276,7 @@ impl SyncRun {
         [create, update, double]
     }
 
-    /// Invoices hang on deals, so they come after them.
+    /// Plans changes of invoices. Invoices belong to deals, so they come after deals.
     pub(crate) fn invoice_tasks(&self) -> [Vec<PlannedChange>; 3] {
         let (mut create, mut update, mut old) = (Vec::new(), Vec::new(), Vec::new());
         for (id, person_run) in self.person_runs().iter_mut() {
@@ -289,14 +291,15 @@ impl SyncRun {
                     {
                         person_run.held += 1;
                     }
-                    // A look found it since the plan was made.
+                    // A lookup found the invoice after the plan was made.
                     Step::CreateInvoice(draft, _)
                         if person_run.link.invoices.get(&draft.order).is_some_and(|one| one.turn() != draft.turn)
                             && !breakage::is_on("found-invoice-made-again") => {}
                     Step::CreateInvoice(draft, fixed) => {
                         let deal = person_run.link.deals.get(&draft.show);
                         let company = self.company_id(draft.company.as_ref());
-                        // What the CRM refuses them to hang on waits for the same manager; a company's invoice is in nobody else's name.
+                        // An invoice whose contact, deal or company the CRM refuses waits for the same manager. A
+                        // company's invoice is never in another name.
                         let nameless = draft.company.is_some() && company == Some(None);
                         let refused = nameless
                             || person_run.link.contact.rejected.is_some()
@@ -318,7 +321,7 @@ impl SyncRun {
                         let of = deal.and_then(|deal| deal.id);
                         let is_moving =
                             person_run.link.invoices.get(&draft.order).is_some_and(|one| one.deal.is_some());
-                        // It moves to its deal once that is made.
+                        // The invoice moves to its deal once the deal is made.
                         if is_moving && of.is_none() {
                             person_run.held += usize::from(person_run.is_deal_held(&draft.show));
                             if deal.is_some_and(|deal| deal.rejected.is_some()) {
@@ -340,7 +343,7 @@ impl SyncRun {
         [create, update, old]
     }
 
-    /// Takes over what the second CRM is now known to hold.
+    /// Takes over the new state of the second CRM.
     pub(crate) fn learn_second(&self, links: Vec<(PersonId, CrmState)>) {
         let mut person_runs = self.person_runs();
         for (person, link) in links {
@@ -350,7 +353,7 @@ impl SyncRun {
         }
     }
 
-    /// What was written is now a revision further.
+    /// Marks these people as saved: the stored state is one revision further.
     pub(crate) fn kept(&self, people: &BTreeSet<PersonId>) {
         self.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|id| !people.contains(id));
         let mut person_runs = self.person_runs();
@@ -366,7 +369,8 @@ impl SyncRun {
         people.iter().filter_map(|id| person_runs.get(id).map(|person_run| (*id, person_run.link.clone()))).collect()
     }
 
-    /// Marks what is about to be created, and stages that are about to be sent; the links of these people are to be saved before the call.
+    /// Notes rows that the call will create and stages that it will send. Returns the people whose state must be
+    /// saved before the call.
     pub(crate) fn intend(&self, tasks: &[PlannedChange], pending: Pending) -> BTreeSet<PersonId> {
         let pending = Some(pending);
         let mut person_runs = self.person_runs();
@@ -386,7 +390,7 @@ impl SyncRun {
                 CrmChange::CreateDeal(_, draft) => {
                     let deal = person_run.link.deals.entry(draft.show.clone()).or_default();
                     deal.pending = pending.clone();
-                    // Found later, it stands where it was made.
+                    // If the deal is found later, it stands at the stage at which it was made.
                     let made_at = draft.stage.as_ref().map(|(stage, _)| *stage);
                     let made_at = made_at.filter(|stage| !deal.sent_stages.contains(stage));
                     deal.sent_stages.extend(made_at.filter(|_| !breakage::is_on("made-stage-unnoted")));
@@ -397,7 +401,7 @@ impl SyncRun {
                     invoice.old.extend(invoice.id);
                     invoice.pending = pending.clone();
                 }
-                // A crash must not leave the deal at a stage of which the hub does not know.
+                // A crash must not leave the deal at a stage that the hub does not know.
                 CrmChange::UpdateDeal(_, draft) if !breakage::is_on("stage-sent-unnoted") => {
                     let Some((stage, _)) = draft.stage else { continue };
                     let sent = &mut person_run.link.deals.entry(draft.show.clone()).or_default().sent_stages;
@@ -413,8 +417,9 @@ impl SyncRun {
         changed
     }
 
-    /// Writes the answers into the links. Answers whose links changed, and which ids the CRM gave to new rows. A call without an
-    /// answer may take effect until `late_until`. `room`: how many phones and e-mails a contact takes.
+    /// Writes the answers into the CRM states. Returns the people whose state changed, and the ids of new rows. A
+    /// call without an answer may take effect until `late_until`. `room` is how many phones and e-mails a contact
+    /// takes.
     pub(crate) fn answer(
         &self,
         tasks: &[PlannedChange],
@@ -451,7 +456,7 @@ impl SyncRun {
                 WriteOutcome::Unknown | WriteOutcome::NotSent | WriteOutcome::Held(_) | WriteOutcome::Gone(_) => {
                     person_run.failed = true
                 }
-                // Looked at below, and done by the next run; of a row that was to be made there is nothing to look at.
+                // The row is checked below, and the next run does the step. A row that was to be made needs no check.
                 WriteOutcome::Misidentified(_) => person_run.failed |= kind_of_made(change).is_some(),
             }
             write(&mut person_run.link, change, digest, row, (self.at, late_until), room);

@@ -1,5 +1,5 @@
-//! Who is in which segment: found anew for those who changed, and for those whose time has come. Entering and leaving are
-//! facts of their own in the journal.
+//! Evaluates segments for people who changed and for people whose time has come. Entering and leaving are events of
+//! their own in the journal.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,10 +13,10 @@ use tokio::time::Instant;
 
 use crate::{Sync, rules::SPELL};
 
-/// The source of what the hub itself finds out.
+/// Source name of the hub's own events.
 const OWN: &str = "stagedoor";
 
-/// What one person's look came to.
+/// Result of evaluating one person.
 struct Found {
     link: CrmState,
     events: Vec<Event>,
@@ -24,9 +24,9 @@ struct Found {
 }
 
 impl Sync {
-    /// Brings the segments of these people up to now, and answers whose links are to be saved. First what is found out is
-    /// journalled, then it is remembered, with whatever else the round writes of them: a crash between the two finds the same
-    /// again, under the same ids.
+    /// Brings the segments of these people up to date. Returns the people whose CRM states must be saved. Events are
+    /// journalled first. The CRM states are saved later, with the other changes of the run. After a crash between the
+    /// two, the same events come again under the same ids.
     pub(crate) async fn segment(&self, dirty: &mut [Dirty], catalog: &Catalog) -> Result<BTreeSet<PersonId>> {
         if catalog.segments.is_empty() {
             return Ok(BTreeSet::new());
@@ -71,11 +71,11 @@ impl Sync {
         if commits.is_empty() { Ok(()) } else { self.store.save(commits).await.map(drop) }
     }
 
-    /// Marks who is to be looked at again by now, and whom rules that were written anew change. New rules are asked of people
-    /// for some seconds at a time; where it stops, the next call goes on. Answers how many were marked.
+    /// Marks people whose recheck is due, and people whom new rules change. New rules are evaluated for some seconds
+    /// at a time, and the next call continues. Returns the number of people who were marked.
     ///
     /// # Errors
-    /// When the store fails; it goes on where it was.
+    /// When the store fails. The next call continues from the same place.
     pub async fn wake(&self) -> Result<usize> {
         let (began, mut woken) = (Instant::now(), 0);
         loop {
@@ -84,12 +84,12 @@ impl Sync {
                 break;
             }
             let ids: BTreeSet<PersonId> = pages.iter().flat_map(|page| page.people.iter().copied()).collect();
-            // Somebody may have been joined into somebody else meanwhile, or erased.
+            // A person may have been joined into another meanwhile, or erased.
             let living: BTreeSet<PersonId> = self.store.load(&ids).await?.iter().map(|one| one.value.id).collect();
             woken += living.len();
             self.store.mark_dirty(living).await?;
             self.store.ack_rechecks(pages.into_iter().map(|page| page.key).collect()).await?;
-            // The store tells of a part of them at a time; on AWS a tick comes once a minute.
+            // The store returns a part of them at a time. On AWS a tick comes once a minute.
             if began.elapsed() >= SPELL || breakage::is_on("due-pages-a-few-a-tick") {
                 break;
             }
@@ -99,17 +99,17 @@ impl Sync {
 }
 
 /// # Errors
-/// Never: the name is one.
+/// Never: the name is valid.
 pub(crate) fn own_source() -> Result<SourceName> {
     SourceName::new(OWN).map_err(|error| stagedoor_ports::PortError::Fail(error.into()))
 }
 
-/// What one person's segments come to now, beside what their link says.
+/// The person's segments now, as a difference to their CRM state.
 pub(crate) struct Membership {
     pub entered: Vec<String>,
     pub left: Vec<String>,
     looked: Looked,
-    /// When time alone may change something.
+    /// Time at which time alone may change something.
     pub again_at: Option<Timestamp>,
 }
 
@@ -129,7 +129,7 @@ pub(crate) fn membership(
     Membership { entered, left, looked, again_at: membership.again_at }
 }
 
-/// `None` when all is as it was.
+/// `None` if nothing changed.
 fn look(one: &Dirty, catalog: &Catalog, now: Timestamp, rules: u64) -> Result<Option<Found>> {
     let Membership { entered, left, looked, again_at: next } = membership(&one.person, &one.link, catalog, now, rules);
     let again_at = next.filter(|at| one.link.look_again_at != Some(*at));
@@ -138,7 +138,7 @@ fn look(one: &Dirty, catalog: &Catalog, now: Timestamp, rules: u64) -> Result<Op
         return Ok(None);
     }
     let own = own_source()?;
-    // The revision is another one once this is remembered, so coming back later is another fact.
+    // The revision changes once this is saved, so coming back later makes another event.
     let (person, revision) = (one.person.id.to_string(), one.link.revision.to_string());
     let event = |what: &str, segment: &String, body: fn(SegmentChanged) -> Body| {
         let id = EventId::derive(&own, &[what, segment, &person, &revision]);
@@ -153,7 +153,7 @@ fn look(one: &Dirty, catalog: &Catalog, now: Timestamp, rules: u64) -> Result<Op
     Ok(Some(Found { link, events, again_at }))
 }
 
-/// Why somebody is in a segment or not, for a command.
+/// Explains for a command why a person is in a segment or not.
 pub fn why(
     catalog: &Catalog,
     segment: &str,

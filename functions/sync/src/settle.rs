@@ -1,4 +1,4 @@
-//! The end of a round: who is as they should be waits no more, and whose run failed goes to the back of the queue.
+//! The end of a run. People who are up to date wait no more. People whose runs failed go to the back of the queue.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ use crate::{
 
 /// Failed runs after which a person goes to the back of the queue.
 const PATIENCE: u32 = 3;
-/// How long they rest first; twice as long with each failure.
+/// Length of the first rest. It doubles with each failure.
 const FIRST_REST: SignedDuration = SignedDuration::from_secs(30);
 const LONGEST_REST: SignedDuration = SignedDuration::from_mins(15);
 
@@ -68,13 +68,13 @@ impl Sync {
     }
 }
 
-/// Why the CRM could not be used; `None` if this round does not say.
+/// Causes why the CRM could not be used. `None` if this run does not know.
 fn causes(person_runs: &BTreeMap<PersonId, PersonRun>, unavailable: Option<&str>) -> Option<Vec<Cause>> {
     let Some(reason) = unavailable else { return Some(vec![]) };
     let people: BTreeSet<PersonId> =
         person_runs.iter().filter(|(_, person_run)| person_run.open > 0).map(|(id, _)| *id).collect();
     let cause = Cause { cause: "crm".into(), reason: reason.into(), who_acts: who_acts(reason), people };
-    // The process that reconciles says why.
+    // The process that reconciles gives the reason.
     (reason != ELSEWHERE).then(|| vec![cause])
 }
 
@@ -82,22 +82,23 @@ fn taken(id: PersonId, person_run: &PersonRun) -> Taken {
     Taken { id, version: person_run.version, mark: person_run.mark.clone() }
 }
 
-/// A call without an answer may still take effect: no failure of theirs.
+/// Postpones a person without counting a failure, because a call without an answer may still take effect.
 fn looked_up_later(id: PersonId, person_run: &PersonRun, now: Timestamp) -> Postponed {
     Postponed { taken: taken(id, person_run), tries: person_run.tries, until: Some(next_look(person_run, now)) }
 }
 
-/// How long those rest whose runs failed.
+/// Rests for people whose runs failed.
 struct Rests {
     now: Timestamp,
-    /// The CRM took nothing of anybody.
+    /// True if the CRM took no row of any person.
     is_out: bool,
-    /// Some people were not even tried.
+    /// True if some people were not even tried.
     others_wait: bool,
 }
 
 impl Rests {
-    /// An outage is not the fault of those who were tried first: they rest only so long that others are tried, too.
+    /// An outage is not the fault of the people who were tried first. They rest only so long that others are tried,
+    /// too.
     fn of(&self, id: PersonId, person_run: &PersonRun) -> Postponed {
         let tries = person_run.tries.saturating_add(1);
         let rest = match (self.is_out, self.others_wait) {

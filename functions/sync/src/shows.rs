@@ -1,4 +1,4 @@
-//! A show that moved or was called off changes the deals of everybody who is interested in it.
+//! Changes of shows. A show that moves or is cancelled changes the deals of all people who are interested in it.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::{Sync, past::past_shows};
 const PREFIX: &str = "show/";
 
 impl Sync {
-    /// Remembers the change and marks the show's audience. Doing it twice changes nothing.
+    /// Stores the change and marks the show's audience. A repeated change has no effect.
     pub(crate) async fn learn_show(&self, event: &Event) -> Result<()> {
         self.say_unknown_zones(event).await?;
         let (change, cancelled) = match &event.body {
@@ -25,7 +25,7 @@ impl Sync {
             let key_value = self.store.key_value(&name).await?;
             let known =
                 key_value.as_ref().and_then(|key_value| serde_json::from_str::<ShowState>(&key_value.value).ok());
-            // A change that is folded again keeps the instant at which it came first.
+            // A change that is folded again keeps the time at which it came first.
             let first = known.as_ref().and_then(|known| known.receipt_of(&told));
             let told = told.clone().received_by(first.unwrap_or_else(|| Some(self.clock.now())));
             let state = match known.clone() {
@@ -49,7 +49,7 @@ impl Sync {
         self.store.mark_dirty(audience).await
     }
 
-    /// The config's shows, and those of past configs, with what providers said of them since.
+    /// Shows of the present and past configs, with later changes from providers.
     pub async fn catalog(&self) -> Result<Catalog> {
         let mut catalog = self.catalog.clone();
         catalog.recall(&past_shows(self.store.as_ref(), &self.catalog).await?);
@@ -58,7 +58,7 @@ impl Sync {
     }
 }
 
-/// Adds to a catalog what providers said of its shows.
+/// Adds changes from providers to the shows of a catalog.
 ///
 /// # Errors
 /// When the store fails.
@@ -72,7 +72,7 @@ pub async fn learn_changes(store: &dyn Store, catalog: &mut Catalog) -> Result<(
     Ok(())
 }
 
-/// Under which a show's audience is kept: the house's own key, or what its source calls it.
+/// Name under which a show's audience is kept: the catalog's own key, or the name that its source gives it.
 fn name_of(source: &str, id: &str, catalog: &Catalog) -> String {
     match catalog.shows.contains_key(&ShowKey(id.to_owned())) {
         true => house(id),
@@ -84,17 +84,17 @@ fn house(key: &str) -> String {
     format!("show/{key}")
 }
 
-/// Every name of a show that a source speaks of: people come to know it through other sources, too.
+/// All names of a show that a source mentions. People may know the show through other sources.
 fn names_of(source: &str, id: &str, catalog: &Catalog) -> BTreeSet<String> {
     let key = catalog.key(source, id);
     let same = catalog.known_as.iter().filter(|(_, known)| **known == key);
     let others = same.map(|((source, id), _)| format!("{source}/{id}"));
-    // Under a key of a past config, too.
+    // Keys of past configs are names of the show, too.
     let formerly = catalog.formerly.iter().filter(|(_, now)| **now == key).map(|(old, _)| house(&old.0));
     others.chain(formerly).chain([house(&key.0), name_of(source, id, catalog)]).collect()
 }
 
-/// The names of every show that a record is about.
+/// The names of all shows that a record is about.
 pub(crate) fn shows_of(record: &Record, catalog: &Catalog) -> BTreeSet<String> {
     let source = record.source.as_str();
     let of_campaign = |name: &str| catalog.campaigns.get(name).and_then(|campaign| campaign.show.as_ref());

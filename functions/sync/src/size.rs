@@ -1,5 +1,5 @@
-//! People, and what is known of them in the CRM, who outgrew one stored document. A write that has to fail would stop its
-//! whole batch or round for ever, so they are left out in time, with a reason.
+//! People, and their CRM states, that became too large for one stored document. A write that must fail would stop its
+//! whole batch or run for ever. So such people are left out in time, with a reason.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ use crate::{Sync, reasons::Cause};
 
 /// Bytes of JSON for which every store has room.
 const EASY: usize = 256 * 1024;
-/// When somebody whose link has no room is looked at again.
+/// Delay before a person whose CRM state has no room is looked at again.
 const REST: SignedDuration = SignedDuration::from_hours(1);
 const OPERATOR: &str = "the operator: name the phone or e-mail that many people share under `[identity] blocked`, restart, \
                         then `stagedoor replay --from <time>`";
@@ -34,15 +34,15 @@ impl io::Write for Counter {
     }
 }
 
-/// Bytes of its JSON.
+/// Size of the value's JSON in bytes.
 fn size(value: &impl Serialize) -> usize {
     let mut counter = Counter(0);
-    // It counts what was written until then.
+    // After an error, the counter holds the bytes up to the error.
     _ = serde_json::to_writer(&mut counter, value);
     counter.0
 }
 
-/// Whether every store has room for it, and for more.
+/// True if every store has room for the value, and for more.
 pub(crate) fn is_easy(value: &impl Serialize) -> bool {
     size(value) <= EASY
 }
@@ -54,8 +54,8 @@ pub(crate) fn has_room(store: &dyn Store, value: &impl Serialize) -> bool {
 }
 
 impl Sync {
-    /// Leaves the commits out for whose people the store has no room: their events are journalled. A person who gets smaller
-    /// is written all the same. `known`: the people as they are stored.
+    /// Leaves out commits whose people do not fit into the store; their events are only journalled. A person who gets
+    /// smaller is always written. `known` holds the people as they are stored.
     pub(crate) async fn without_large(
         &self,
         commits: Vec<Commit>,
@@ -102,8 +102,8 @@ impl Sync {
         self.note_reasons(&name, is_large.then(cause).into_iter().collect()).await
     }
 
-    /// Leaves out of a round whose link has no room for more: what the CRM makes could not be remembered, and would be made
-    /// again.
+    /// Leaves people out of a run if their CRM state has no room for more. The hub could not remember the rows that
+    /// the CRM makes, and would make them again.
     pub(crate) async fn leave_out_large_links(&self, dirty: &mut Vec<Dirty>) -> Result<()> {
         let mut large = Vec::new();
         dirty.retain(|one| {

@@ -1,5 +1,5 @@
-//! A topic that asks whether it may deliver here is told yes: its offer came with a signature of its own, for the topic that the config
-//! names, or it would not be an event.
+//! Confirms subscriptions of SNS topics. The offer came with a signature for the topic that the config names.
+//! Otherwise it would not be an event.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,8 @@ use stagedoor_ports::PortError;
 use crate::Sync;
 
 impl Sync {
-    /// Answers which offers could not be taken now and should come again.
+    /// Confirms the offers among these events. Returns the positions of offers that could not be confirmed and should
+    /// come again.
     pub(crate) async fn take_offers(&self, events: &[(usize, Event)]) -> BTreeSet<usize> {
         let mut failed = BTreeSet::new();
         let Some(topics) = &self.topics else { return failed };

@@ -1,4 +1,4 @@
-//! An erased person may stand in the facts of others: as the former buyer of an order, or in a manager's decision.
+//! Erases a person from the facts of others: as the former buyer of an order, or in a manager's decision.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,11 @@ use stagedoor_ports::{Commit, PortError, Result, Saved, Versioned};
 
 use crate::Sync;
 
-/// How often another process may be faster.
+/// Number of tries when other processes change the same people.
 const ATTEMPTS: usize = 5;
 
 impl Sync {
-    /// Takes `names` out of the facts of everybody whom these people have to do with.
+    /// Removes `names` from the facts of all people who are connected with these people.
     pub(crate) async fn strike(&self, people: &[Versioned<Person>], names: &BTreeSet<Identifier>) -> Result<()> {
         if breakage::is_on("erased-in-orders-of-others") {
             return Ok(());
@@ -46,7 +46,7 @@ impl Sync {
     }
 }
 
-/// The person without what their facts say of these names; `None` where they say nothing.
+/// The person without these names in their facts. `None` if no fact contains them.
 fn without(person: &Person, names: &BTreeSet<Identifier>) -> Option<Person> {
     let mut struck = person.clone();
     struck.records.retain(|_, record| match &record.fact {

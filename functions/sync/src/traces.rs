@@ -1,5 +1,5 @@
-//! Where somebody is named outside of what is stored under them: in deliveries that were not understood, and in messages that
-//! wait in the queues or were given up.
+//! Finds mentions of a person outside of their own data. They may stand in deliveries that were not understood, in
+//! messages that wait in the queues, and in dead letters.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -9,12 +9,12 @@ use stagedoor_ports::Result;
 
 use crate::Sync;
 
-/// The end of a phone number that is the same with and without the code of its country.
+/// Number of last digits of a phone that are the same with and without the country code.
 const END: usize = 10;
-/// A shorter value would be found by chance.
+/// Least length of a value. A shorter value would be found by chance.
 const LEAST: usize = 6;
 
-/// Somebody's addresses, to be found in a text however they are written.
+/// A person's addresses, for finding them in a text in any spelling.
 pub(crate) struct Addresses {
     words: Vec<String>,
     digits: Vec<String>,
@@ -35,7 +35,7 @@ impl Addresses {
     }
 
     pub fn are_in(&self, text: &str) -> bool {
-        // As a form, and as JSON that escapes more than it has to.
+        // The text is also read as a form, and as JSON with unneeded escapes.
         let decoded: String = url::form_urlencoded::parse(text.as_bytes())
             .flat_map(|(name, value)| [name, Cow::Borrowed("\n"), value, "\n".into()])
             .collect();
@@ -48,21 +48,21 @@ impl Addresses {
         })
     }
 
-    /// An event as it stands in a queue.
+    /// True if an event in a queue contains the addresses.
     fn are_told(&self, body: &str) -> bool {
         let event = serde_json::from_str::<Event>(body).ok();
         self.are_in(body) || event.is_some_and(|event| self.are_kept(&event))
     }
 
-    /// In the body of a delivery that was not understood.
+    /// True if the body of a delivery that was not understood contains the addresses.
     fn are_kept(&self, event: &Event) -> bool {
         let Body::Unrecognized(kept) = &event.body else { return false };
         STANDARD.decode(&kept.body).is_ok_and(|bytes| readings(&bytes).iter().any(|text| self.are_in(text)))
     }
 }
 
-/// A body as text, in UTF-8 and in both orders of UTF-16. In every eight-bit charset e-mails and phones have the same bytes as in
-/// UTF-8.
+/// A body as text, in UTF-8 and in both byte orders of UTF-16. E-mails and phones have the same bytes in every
+/// eight-bit charset as in UTF-8.
 fn readings(body: &[u8]) -> Vec<String> {
     let mut all = vec![String::from_utf8_lossy(body).into_owned()];
     if body.contains(&0) && !breakage::is_on("erased-by-plain-text") {
@@ -77,7 +77,7 @@ fn readings(body: &[u8]) -> Vec<String> {
     all
 }
 
-/// JSON's escapes as the characters that they stand for.
+/// Replaces JSON escapes by the characters that they stand for.
 fn unescaped(text: &str) -> String {
     let mut parts = text.split("\\u");
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -95,7 +95,8 @@ fn is_dash(letter: char) -> bool {
     matches!(letter, '‐' | '‑' | '‒' | '–' | '—' | '−') && !breakage::is_on("erased-by-plain-text")
 }
 
-/// The digits of a text, those of one number together: people part them by blanks, brackets and dashes.
+/// The digits of a text. The digits of one number stay together, because people separate them by blanks, brackets and
+/// dashes.
 fn runs(text: &str) -> String {
     let (mut runs, mut gap) = (String::new(), 0);
     for letter in text.chars() {
@@ -113,7 +114,7 @@ fn runs(text: &str) -> String {
 }
 
 impl Sync {
-    /// Removes deliveries and messages that tell of these addresses; the number of them.
+    /// Removes deliveries and messages that contain these addresses. Returns their number.
     pub(crate) async fn drop_traces(&self, names: &BTreeSet<Identifier>) -> Result<u64> {
         if breakage::is_on("erased-stay-in-queues") {
             return Ok(0);

@@ -1,4 +1,4 @@
-//! A call may make a row in the CRM although its answer is lost. Erasing looks for such rows.
+//! Looks for rows that a call may have made in the CRM although its answer was lost. Erasing needs them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,10 @@ use stagedoor_ports::{Crm, CrmError, PortError, Result, Versioned};
 use crate::{Sync, pending::key_of};
 
 impl Sync {
-    /// Adds to the links what the CRMs hold by calls that got no answer.
+    /// Adds the rows of calls without an answer to the CRM states.
     ///
     /// # Errors
-    /// `Fail` while such a call may still make a row, or where a CRM cannot be asked: nobody would know of that row.
+    /// `Fail` while such a call may still make a row, or if a CRM cannot be asked. Nobody would know of that row.
     pub(crate) async fn hear_of_rows(
         &self,
         people: &[Versioned<Person>],
@@ -45,7 +45,7 @@ impl Sync {
     }
 }
 
-/// Answers until when a call whose row is not there may still take effect.
+/// Returns the time until which a call whose row does not exist may still take effect.
 async fn hear(
     crm: &dyn Crm,
     ids: &BTreeSet<PersonId>,
@@ -65,7 +65,7 @@ async fn hear(
         let known: BTreeSet<u64> =
             asked.iter().flat_map(|link| link.contact.id.iter().chain(&link.doubles)).copied().collect();
         let found: BTreeSet<u64> = crm.find_contacts(ids, since).await?.into_values().flatten().collect();
-        // Of joined people a row that is found says nothing of the other's call.
+        // If people are joined, a found row says nothing of the other's call.
         let is_answered = !is_joined && !found.is_subset(&known);
         for link in asked {
             until = until.max(link.contact.pending.as_ref().filter(|_| !is_answered).and_then(open));

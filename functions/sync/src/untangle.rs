@@ -1,4 +1,4 @@
-//! People who were taken for one and parted have their own rows in the CRM again.
+//! Gives own rows in the CRM to people who were joined by mistake and separated again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::Sync;
 
-/// Whose links changed, and for whom the CRM has still to be called.
+/// People whose CRM states changed, and people for whom the CRM must still be called.
 #[derive(Default)]
 pub(crate) struct Untangled {
     pub changed: BTreeSet<PersonId>,
@@ -19,7 +19,8 @@ pub(crate) struct Untangled {
 }
 
 impl Sync {
-    /// Puts the rows of parted people in order. No call begins after `until`, or after one that the CRM did not answer.
+    /// Puts the rows of separated people in order. No call begins after `until`, or after a call that the CRM did not
+    /// answer.
     pub(crate) async fn untangle(&self, dirty: &mut [Dirty], until: Option<Instant>) -> Result<Untangled, PortError> {
         let mut untangled = Untangled::default();
         for one in dirty.iter_mut() {
@@ -29,7 +30,7 @@ impl Sync {
                 continue;
             }
             self.forget_partings_of(&one.person.merged_ids).await?;
-            // One of them came back: there is nothing to take apart.
+            // One of the people came back, so no rows need to be separated.
             if one.person.parted.is_subset(&one.link.untangled) {
                 one.link.untangled = one.person.parted.clone();
                 untangled.changed.insert(id);
@@ -40,7 +41,7 @@ impl Sync {
                 untangled.unfinished.insert(id);
                 continue;
             }
-            // Rows of those who were joined into the others since are the others'.
+            // Rows of people who were joined into the others since belong to the others.
             let others = self.store.load(&one.person.parted).await?;
             let merged_ids = others.iter().flat_map(|other| other.value.merged_ids.iter().copied());
             let ids = merged_ids.chain(one.person.parted.iter().copied()).filter(|other| *other != id).collect();
@@ -88,8 +89,8 @@ impl Sync {
         Ok(untangled)
     }
 
-    /// Takes phones and e-mails out of the contacts of somebody who corrected them, and the mark of a duplicate off the one that
-    /// counts.
+    /// Removes phones and e-mails from the contacts of a person who corrected them, and the duplicate mark from the
+    /// contact that counts.
     async fn clear_outdated(
         &self,
         one: &mut Dirty,
@@ -128,9 +129,10 @@ impl Sync {
         Ok(())
     }
 
-    /// Notes what the hub is about to take out of contacts, and what a manager took away there before. The link is saved before
-    /// the call: after a crash the hub's own work would be taken for a manager's. A contact that is gone is left out: it may
-    /// be restored, with all that stands in it. Returns false if a CRM could not be asked.
+    /// Notes values that the hub is about to remove from contacts, and values that a manager removed before. The CRM
+    /// state is saved before the call. Without that, after a crash the hub's own change would look like a manager's.
+    /// A contact that is gone is left out: it may be restored with all its values. Returns false if a CRM could not
+    /// be asked.
     async fn note_clearing(
         &self,
         one: &mut Dirty,
@@ -154,7 +156,7 @@ impl Sync {
         Ok(true)
     }
 
-    /// Links of people who are absorbed hold no row of those who part.
+    /// Removes rows of separated people from the CRM states of merged people.
     async fn leave_rows(
         &self,
         mut merged_ids: BTreeMap<PersonId, CrmState>,
@@ -163,7 +165,7 @@ impl Sync {
     ) -> Result<(), PortError> {
         merged_ids.retain(|_, link| {
             let before = link.clone();
-            // Those live again: nothing of theirs is to be put in order in this link.
+            // These people exist again: none of their rows need to be put in order in this CRM state.
             link.joined.retain(|id| !person.parted.contains(id) || breakage::is_on("parted-put-in-order-for-ever"));
             without_rows_of_parted(link, person, owners, "");
             if let Some(second) = link.second.as_deref_mut() {
@@ -174,7 +176,7 @@ impl Sync {
         if merged_ids.is_empty() { Ok(()) } else { self.store.save_crm_states(merged_ids.into_iter().collect()).await }
     }
 
-    /// Should people part again from whom they were joined into, their rows are to be put in order again.
+    /// Forgets finished separations, so that rows are put in order again if the same people are separated again.
     async fn forget_partings_of(&self, merged_ids: &BTreeSet<PersonId>) -> Result<(), PortError> {
         let mut links = self.store.crm_states(merged_ids).await?;
         links.retain(|_, link| !link.untangled.is_empty());
@@ -183,7 +185,7 @@ impl Sync {
     }
 }
 
-/// What contacts of somebody show that is no longer so: former phones and e-mails, and marks of duplicates.
+/// Outdated values in a person's contacts: former phones and e-mails, and marks of duplicates.
 fn stale(link: &CrmState, person: &Person, scope: &str) -> Vec<Parting> {
     let mut all = outdated(link, person);
     if link.marked.is_empty() {
@@ -205,7 +207,7 @@ fn note_done(link: &mut CrmState, person: &Person, done: &[Parting], scope: &str
     }
 }
 
-/// The phones and e-mails that stand in these contacts now; `None` if the CRM cannot say it now.
+/// The phones and e-mails that are in these contacts now. `None` if the CRM cannot be read now.
 async fn standing(crm: &dyn Crm, partings: &[Parting]) -> Option<BTreeMap<u64, BTreeSet<Identifier>>> {
     let contacts: BTreeSet<u64> = partings.iter().map(|parting| parting.contact).collect();
     if contacts.is_empty() {
@@ -226,8 +228,8 @@ async fn standing(crm: &dyn Crm, partings: &[Parting]) -> Option<BTreeMap<u64, B
     }
 }
 
-/// Whether nothing of it has to be tried again, and which contacts are gone: a row that the CRM refuses, or that is gone, waits
-/// for nothing.
+/// Returns true if no part of it must be tried again, and the contacts that are gone. A row that the CRM refuses, or
+/// that is gone, waits for nothing.
 async fn part(crm: &dyn Crm, partings: &[Parting]) -> (bool, BTreeSet<u64>) {
     let rows = crm.part_contacts(partings).await;
     let mut gone = BTreeSet::new();

@@ -1,4 +1,5 @@
-//! A withdrawal reaches everybody whose facts prove the address that it was told with, also where a guard keeps them apart.
+//! Applies a withdrawal to all people whose facts prove the address that came with it, even if a guard keeps them
+//! apart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +12,8 @@ use crate::Sync;
 type People = BTreeMap<PersonId, Versioned<Person>>;
 
 impl Sync {
-    /// Keeps the withdrawals of these commits by address, and marks who has one of the addresses. Before the commits are
-    /// saved: after a crash the same event does the same again.
+    /// Stores the withdrawals of these commits by address, and marks the people who have one of the addresses. This
+    /// happens before the commits are saved. After a crash the same event does the same again.
     pub(crate) async fn hear_withdrawals(
         &self,
         commits: &[(Vec<usize>, Commit)],
@@ -42,12 +43,12 @@ impl Sync {
                 reached.extend(person.blocked_with.iter().chain(&person.parted));
             }
         }
-        // Who is new stands in no store yet, and is marked when they are saved.
+        // New people are not stored yet, and are marked when they are saved.
         let living = self.store.load(&reached).await?.into_iter().map(|one| one.value.id).collect();
         self.store.mark_dirty(living).await
     }
 
-    /// Everybody whose facts prove an address, for commands: also those to whom it does not lead.
+    /// All people whose facts prove an address, for commands. People to whom the address does not lead are included.
     ///
     /// # Errors
     /// When the store fails.
@@ -60,7 +61,7 @@ impl Sync {
         let is_owner = |one: &Versioned<Person>| owners.iter().any(|owner| owner.value.id == one.value.id);
         let mut found = self.store.load(&ids).await?;
         found.retain(|one| is_owner(one) || one.value.identifiers().contains(address));
-        // The store may answer somebody twice: under their own id and under one that was joined into them.
+        // The store may return a person twice: under their own id and under the id of a person joined into them.
         found.sort_by_key(|one| one.value.id);
         found.dedup_by_key(|one| one.value.id);
         Ok(found)
@@ -78,7 +79,7 @@ fn merged<'p>(
     words
 }
 
-/// Who is to be noted as having an address that does not lead to them: a crowd's or a blocked one.
+/// People to note as bearers of an address that does not lead to them, because it is shared or blocked.
 pub(crate) fn new_bearers(
     folded: &Folded,
     before: &[PersonId],
@@ -91,7 +92,7 @@ pub(crate) fn new_bearers(
     let leads_nowhere = |one: &Identifier| is_marked(&claims.shared, one) || guards.blocked.contains(one);
     let changed: BTreeSet<PersonId> = folded.people.iter().map(|person| person.id).collect();
     let unchanged = before.iter().filter(|id| !changed.contains(id) && !folded.redirects.contains_key(id));
-    // Where a value turns out to be a crowd's, it is new to all of them.
+    // If a value turns out to be shared, it is new to all of its bearers.
     let unchanged =
         unchanged.filter(|_| !folded.shared_identifiers.is_empty()).filter_map(|id| Some(&known.get(id)?.value));
     let mut bearers = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Zones that a provider gave and no database has: they are said, once each.
+//! Reports time zones from providers that no database has, once each.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,13 @@ use stagedoor_ports::Result;
 
 use crate::Sync;
 
-/// Cells with this prefix name a source and the zone that it gave.
+/// Prefix of stored values that name a source and the zone that it gave.
 pub const UNKNOWN_ZONES: &str = "unknown-zone/";
-/// The longest part of a zone that is kept: it is a stranger's text.
+/// Most characters of a zone that are kept, because it is a stranger's text.
 const MAX_LENGTH: usize = 40;
 
 impl Sync {
-    /// Says that a show's zone is unknown. Its offset is used, or the hub's zone.
+    /// Reports an unknown zone of a show. The show's offset is used instead, or the hub's zone.
     pub(crate) async fn say_unknown_zones(&self, event: &Event) -> Result<()> {
         let unknown: BTreeSet<String> =
             shows(event).into_iter().filter_map(ShowRef::unknown_zone).map(readable).collect();
