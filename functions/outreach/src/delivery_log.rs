@@ -1,4 +1,4 @@
-//! What is known of a decision, in one cell of the store.
+//! What the hub knows of a decision, in one stored value.
 
 use std::cmp::Ordering;
 
@@ -11,8 +11,8 @@ use crate::Outreach;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     Fresh,
-    /// A call was begun and never answered: how often its channel was asked about it, and when it began. Earlier builds noted
-    /// no time.
+    /// A call began and got no answer. `asked` counts the questions to its channel, and `at` is the time of the call.
+    /// Earlier builds noted no time.
     Begun {
         asked: u32,
         at: Option<Timestamp>,
@@ -24,7 +24,7 @@ fn name(decision: &str) -> String {
     format!("sent/{decision}")
 }
 
-/// The store keeps no person's id in a name.
+/// Name of the value that counts advertising. It contains a hash, because a name must not contain a person's id.
 fn advertised_name(person: PersonId) -> Result<String> {
     let own = SourceName::new("outreach").map_err(|error| PortError::Fail(error.into()))?;
     Ok(format!("advertised/{}", EventId::derive(&own, &["advertised", &person.to_string()])))
@@ -38,7 +38,8 @@ impl Entry {
                 Self::Begun { asked: asked.parse().unwrap_or(0), at: at.parse().ok() }
             }
             _ if breakage::is_on("unread-entry-is-fresh") => Self::Fresh,
-            // A later version may tell outcomes and words that this one does not know. Nothing is sent twice for that.
+            // A later version may write outcomes that this version does not know. This must not make a message go out
+            // twice.
             Some(("ended", outcome)) => Self::Ended(serde_json::from_str(outcome).unwrap_or(SendOutcome::Unknown)),
             Some(("fresh", _)) => Self::Fresh,
             _ => Self::Begun { asked: 0, at: None },
@@ -56,14 +57,16 @@ impl Entry {
 }
 
 impl Outreach {
-    /// With the version of its cell.
+    /// The entry of a decision, with the version of its stored value.
     pub(crate) async fn entry(&self, decision: &str) -> Result<(Entry, Option<u64>)> {
         let key_value = self.store.key_value(&name(decision)).await?;
         Ok(key_value.map_or((Entry::Fresh, None), |key_value| (Entry::read(&key_value.value), Some(key_value.version))))
     }
 
+    /// Stores the entry of a decision.
+    ///
     /// # Errors
-    /// `Retry` when somebody else works on the same decision.
+    /// `Retry` when another process works on the same decision.
     pub(crate) async fn put(&self, decision: &str, entry: &Entry, version: Option<u64>) -> Result<()> {
         match self.store.compare_and_set(&name(decision), &entry.write(), version).await? {
             true => Ok(()),
@@ -71,13 +74,13 @@ impl Outreach {
         }
     }
 
-    /// Nothing was sent: whoever comes next begins anew.
+    /// Notes that nothing was sent. The next attempt starts from the beginning.
     pub(crate) async fn forget(&self, decision: &str) -> Result<()> {
         let (_, version) = self.entry(decision).await?;
         self.put(decision, &Entry::Fresh, version).await
     }
 
-    /// Remembers that a change is being told. `false`: a later one was told before.
+    /// Notes that a notice of a change goes out. Returns false if a later notice went out before.
     pub(crate) async fn is_latest(&self, notice: &Notice) -> Result<bool> {
         let mut older = Vec::new();
         for about in notice.joined.iter().chain([&notice.about]) {
@@ -98,11 +101,11 @@ impl Outreach {
         Ok(true)
     }
 
-    /// Advertising that somebody was sent, under this id and those of the people who were joined into them. With the version
-    /// of their own cell.
+    /// Advertising that was sent to a person, under their own id and the ids of people joined into them. The version
+    /// is that of the value under their own id.
     ///
     /// # Errors
-    /// `Retry` when it cannot be read: what is not counted could go beyond the cap.
+    /// `Retry` when a value cannot be read. Uncounted messages could exceed the cap.
     pub(crate) async fn advertised(&self, person: &Person) -> Result<(Advertised, Option<u64>)> {
         let key_value = self.store.key_value(&advertised_name(person.id)?).await?;
         let unreadable = |_| PortError::Retry("what advertising somebody was sent cannot be read".into());

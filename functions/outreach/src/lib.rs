@@ -1,5 +1,5 @@
-//! The outbox's consumer: sends what was decided, at least once, and never twice for one decision where the channel lets us
-//! know. A decision's id names a cell of the store: it says whether sending was begun, and how it ended.
+//! Consumer of the outbox. It sends each decision at least once, and never twice if the channel lets us know. A
+//! stored value, named by the decision's id, says if sending began and how it ended.
 
 mod delivery_log;
 mod parts;
@@ -20,54 +20,55 @@ use stagedoor_model::{
 };
 use stagedoor_ports::{Channel, Clock, PortError, Queue, Result, Sending, Settled, Store, read_withdrawals};
 
-/// People written to at once.
+/// People to whom messages are sent at the same time.
 const CONCURRENCY: usize = 16;
-/// How long a message waits whose channel wants somebody to act: a wrong token, no money.
+/// Delay of a message while its channel needs help from an operator: a wrong token, no money.
 const DENIED: Duration = Duration::from_secs(300);
-/// How long a message waits that a webhook will report.
+/// Delay of a message that a webhook will report.
 const REPORTED: Duration = Duration::from_secs(30);
-/// And how often; after that nobody knows.
+/// Number of such delays. After them the outcome counts as unknown.
 const REPORTS: u32 = 10;
-/// How often a channel is asked at least for a message that it does not know, and for how long: then nothing of it can arrive
-/// any more. After a crash two copies of a message may be about, and both ask.
+/// Least number of questions about a message that its channel does not know, and least time before it is sent again.
+/// After that, the first call can no longer deliver it. After a crash two copies of a message may exist, and both
+/// ask.
 const UNKNOWN: u32 = 4;
 const UNKNOWN_FOR: jiff::SignedDuration = jiff::SignedDuration::from_secs(120);
-/// The longest that a queue holds a message back.
+/// Longest time that a queue holds a message back.
 const MAX_DELAY: Duration = Duration::from_secs(15 * 60);
 
-/// How long advertising waits at a time while it is held.
+/// Delay of advertising while it is held. It is repeated.
 const HELD: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
 
-/// How often a channel was asked about a message of a restored outbox: the hub of before may have sent it long ago, when no
-/// channel knows an id any more by which it would send nothing twice.
+/// Count of questions that marks a message of a restored outbox. The hub before the restore may have sent it long
+/// ago. By now no channel knows the id that prevents a second sending.
 const RESTORED: u32 = u32::MAX;
 
-/// Why a message to somebody ends who was erased.
+/// Reason for which a message to an erased person ends.
 const ERASED: &str = "erased";
 
-/// How often advertising is counted again where others are counted at the same time.
+/// Number of tries to count advertising when other processes count at the same time.
 const COUNTS: usize = 5;
 
-/// What the consumer works with. The same on AWS and on a laptop.
+/// The ports and settings that the consumer works with. AWS and a laptop use the same.
 #[derive(Clone)]
 pub struct Outreach {
     pub store: Arc<dyn Store>,
     pub outbox: Arc<dyn Queue>,
-    /// What became of a message goes where chats' events go.
+    /// Queue of chat events. The outcome of each message goes there.
     pub chats: Arc<dyn Queue>,
     pub clock: Arc<dyn Clock>,
     pub channels: BTreeMap<SourceName, Arc<dyn Channel>>,
-    /// What every message is held against right before its channel is called.
+    /// Rules that each message must pass right before its channel is called.
     pub policy: SendingPolicy,
     pub pace: Arc<RateLimit>,
 }
 
-/// What is to be done about one message.
+/// What happens next to one message.
 enum Verdict {
     Ended(SendOutcome),
-    /// It goes back into the outbox for so long.
+    /// The message goes back into the outbox for this time.
     Later(Duration),
-    /// It comes again by itself, and wears out if it does so too often.
+    /// The message comes again as failed. It becomes a dead letter if that happens too often.
     Failed(String),
 }
 
@@ -84,18 +85,18 @@ impl Verdict {
 }
 
 impl Outreach {
-    /// Sends a batch. The answer names the events that failed and should come again, by their place in `events`.
+    /// Sends a batch. Returns the positions in `events` of the events that failed and should come again.
     pub async fn handle(&self, events: Vec<Event>) -> BTreeSet<usize> {
         self.handle_while(events, &|| true).await
     }
 
-    /// The same, but no message is begun once `may_begin` says no: those count as failed.
+    /// Does the same, but begins no message once `may_begin` returns false. Such messages count as failed.
     pub async fn handle_while(
         &self,
         events: Vec<Event>,
         may_begin: &(impl Fn() -> bool + std::marker::Sync),
     ) -> BTreeSet<usize> {
-        // One person's messages go out in their order.
+        // Messages to one person go out in their order.
         let mut by_person = BTreeMap::<(SourceName, Identifier), Vec<(usize, Event)>>::new();
         for (index, event) in events.into_iter().enumerate() {
             if let Body::MessageDecided(message) = &event.body {
@@ -117,8 +118,8 @@ impl Outreach {
         failed.fold(BTreeSet::new(), |all, one| async { all.into_iter().chain(one).collect() }).await
     }
 
-    /// Notes of messages that another hub may have sent, as after a restore: what is not known of them counts as begun, so
-    /// their channels are asked before anything is sent.
+    /// Marks messages that another hub may have sent, for example after a restore. A message without a known outcome
+    /// counts as begun, so that its channel is asked before anything is sent.
     ///
     /// # Errors
     /// When the store cannot be read or written.
@@ -154,7 +155,7 @@ impl Outreach {
         let channel = self.channels.get(&message.through).map(AsRef::as_ref);
         let parts = channel.map_or_else(|| vec![message.clone()], |channel| parts::parts(channel, message));
         for (n, part) in parts.iter().enumerate() {
-            // What follows is sent once this is.
+            // The following parts are sent after this one.
             if !self.deal_with_part(event, part, n, channel).await? {
                 break;
             }
@@ -162,7 +163,7 @@ impl Outreach {
         Ok(())
     }
 
-    /// Whether this part went out, as far as the channel lets us know.
+    /// Returns true if this part went out, as far as the channel lets us know.
     async fn deal_with_part(
         &self,
         event: &Event,
@@ -174,7 +175,7 @@ impl Outreach {
         let decision = name.as_str();
         let (mut entry, version) = self.entry(decision).await?;
         if let Entry::Ended(outcome) = &entry {
-            // Sent before; perhaps nobody heard of it.
+            // The part was sent before, and perhaps its outcome was not passed on.
             return self.tell(event, message, n, outcome.clone()).await;
         }
         let verdict = match channel {
@@ -198,7 +199,7 @@ impl Outreach {
         }
     }
 
-    /// Why it is not sent now, or not any more.
+    /// The reason why the message is not sent now, or never.
     async fn obstacle(
         &self,
         channel: &dyn Channel,
@@ -217,7 +218,7 @@ impl Outreach {
         if let Some(obstacle) = obstacle {
             return Ok(Some(Verdict::of(obstacle, now)));
         }
-        // Held up behind a later one it would undo what they were told since.
+        // If the notice is sent after a later notice, it would contradict that one.
         if let Some(notice) = &message.notice
             && !breakage::is_on("overtaken-notice-sent")
             && !self.is_latest(notice).await?
@@ -228,7 +229,7 @@ impl Outreach {
         Ok(None)
     }
 
-    /// Holds advertising against what is known of the person at this moment. Where it may go, it counts from now on.
+    /// Checks advertising against what is known of the person now. Advertising that may go out counts from now on.
     async fn advertise(&self, attempt: &Attempt<'_>) -> Result<Option<Obstacle>> {
         let to = &attempt.message.to;
         let owners = self.store.resolve(&BTreeSet::from([to.clone()])).await?.owners;
@@ -253,13 +254,13 @@ impl Outreach {
         Err(PortError::Retry("somebody else sends advertising to the same person".into()))
     }
 
-    /// What nobody got counts no longer: the next channel may follow.
+    /// Removes a message that was not delivered from the count, so that the next channel may follow.
     async fn uncount(&self, decision: &str, message: &MessageDecided) -> Result<()> {
         let owners = self.store.resolve(&BTreeSet::from([message.to.clone()])).await?.owners;
         for person in self.store.load(&owners.values().copied().collect()).await? {
             let (mut known, version) = self.advertised(&person.value).await?;
             if known.0.remove(decision).is_some() {
-                // Who counts something else meanwhile counts this too: one message less goes out.
+                // If another process counts meanwhile, this message stays counted, and one message less goes out.
                 self.put_advertised(&person.value, &known, version).await?;
             }
         }
@@ -276,7 +277,7 @@ impl Outreach {
     ) -> Result<Verdict> {
         let erased = || Ok(Verdict::Ended(SendOutcome::Dropped(ERASED.into())));
         if let Entry::Begun { asked, at } = entry {
-            // Asking about it would name them, too.
+            // Asking the channel would also name the person.
             if self.is_erased(message).await? {
                 return erased();
             }
@@ -343,12 +344,12 @@ impl Outreach {
                 self.forget(decision).await?;
                 Verdict::Failed(reason)
             }
-            // The next attempt settles it.
+            // The next attempt asks the channel.
             Sending::Lost => Verdict::Later(Duration::from_secs(5)),
         })
     }
 
-    /// Whether the recipient was erased since the message was decided. Queues cannot be searched everywhere.
+    /// True if the recipient was erased since the message was decided. Not all queues can be searched.
     async fn is_erased(&self, message: &MessageDecided) -> Result<bool> {
         let Some(tombstone) = message.tombstone.clone().filter(|_| !breakage::is_on("erased-written-to")) else {
             return Ok(false);
@@ -356,14 +357,14 @@ impl Outreach {
         Ok(!self.store.erased(&BTreeSet::from([tombstone])).await?.is_empty())
     }
 
-    /// The sources of these events are those of the chats, so the conversation holds our words too. Answers whether the part
-    /// went out.
+    /// Passes the outcome on as an event. Its source is the source of the chat, so that the conversation holds our
+    /// messages too. Returns true if the part went out.
     async fn tell(&self, event: &Event, message: &MessageDecided, n: usize, outcome: SendOutcome) -> Result<bool> {
         if message.is_confidential && !breakage::is_on("codes-told") {
             return Ok(matches!(outcome, SendOutcome::Sent(_) | SendOutcome::Unknown));
         }
         let is_sent = matches!(outcome, SendOutcome::Sent(_) | SendOutcome::Unknown);
-        // What it would tell is what was erased.
+        // The event would contain what was erased.
         if self.is_erased(message).await? {
             return Ok(is_sent);
         }
@@ -376,7 +377,7 @@ impl Outreach {
             campaign: message.campaign.clone(),
         };
         let id = EventId::derive(&message.through, &["sent", &parts::name(event.id.as_str(), n)]);
-        // After what it answers, also where the messenger's clock is ahead of ours.
+        // The event comes after the message that it answers, even if the messenger's clock is ahead of ours.
         let after = message.heard_at.and_then(|at| at.checked_add(jiff::SignedDuration::from_millis(1)).ok());
         let at = after.map_or(self.clock.now(), |after| after.max(self.clock.now()));
         let body = Body::MessageSent(Box::new(sent));

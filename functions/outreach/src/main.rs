@@ -7,7 +7,7 @@ use stagedoor_aws::{Consumer, Error, FunctionContext, Reading, consume, emit, se
 use stagedoor_model::Event;
 use stagedoor_outreach::{Outreach, RateLimit};
 
-/// At a time, as the template has it (MaximumConcurrency).
+/// Concurrent invocations, as the template sets them (`MaximumConcurrency`).
 const INVOCATIONS: u32 = 2;
 
 #[tokio::main]

@@ -1,4 +1,4 @@
-//! A message that is longer than its channel takes goes out in parts, each under a name of its own.
+//! Splits a message that is longer than its channel takes into parts. Each part has a name of its own.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use stagedoor_model::{
 };
 use stagedoor_ports::Channel;
 
-/// The parts of a message, in their order. Buttons, choices and questions are the last one's.
+/// The parts of a message in their order. Buttons, choices and questions belong to the last part.
 pub fn parts(channel: &dyn Channel, message: &MessageDecided) -> Vec<MessageDecided> {
     let whole = || vec![message.clone()];
     let Some(limit) = channel.limit().filter(|limit| limit.length(&message.text) > limit.most) else {
@@ -17,7 +17,8 @@ pub fn parts(channel: &dyn Channel, message: &MessageDecided) -> Vec<MessageDeci
     split(message, limit.split(&message.text, reserved))
 }
 
-/// Some channels write a button's address behind the text: that has to fit, too.
+/// Splits a message if the text with the button's address is too long. Some channels write the address after the
+/// text.
 fn with_room(channel: &dyn Channel, message: &MessageDecided) -> Option<Vec<MessageDecided>> {
     let (limit, button) = (channel.limit()?, message.button.as_ref()?);
     let reserved = limit.length(&button.url) + 1;
@@ -34,12 +35,12 @@ fn split(message: &MessageDecided, texts: Vec<String>) -> Vec<MessageDecided> {
     texts.into_iter().enumerate().map(part).collect()
 }
 
-/// The name of a part: the first bears the decision's own, which earlier builds gave the whole.
+/// The name of a part. The first part has the decision's own name, which earlier builds gave to the whole message.
 pub fn name(decision: &str, n: usize) -> String {
     if n == 0 { decision.to_owned() } else { format!("{decision}/{}", n + 1) }
 }
 
-/// Links to shops that a letter holds, told once more when it is out: a look at them within seconds is a scanner's.
+/// Events about the shop links in a letter that has gone out. A visit within seconds after that is a scanner's.
 pub fn links(event: &Event, message: &MessageDecided, at: Timestamp) -> Vec<Event> {
     if message.to.kind() != Kind::Email || breakage::is_on("scanned-link-counts") {
         return vec![];

@@ -1,4 +1,4 @@
-//! Each channel's rate, each person's pause, and channels that were told to wait.
+//! Rate limits of channels, pauses between messages to one person, and channels that must wait.
 
 use std::{
     collections::BTreeMap,
@@ -13,11 +13,12 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use stagedoor_model::{Identifier, SourceName, Timestamp};
 use stagedoor_ports::Channel;
 
-/// A pause this short is slept through; a longer one sends the message back.
+/// Longest pause that a process sleeps through. For a longer pause, the message goes back into the outbox.
 const SHORT: Duration = Duration::from_secs(2);
 
+/// Limits how fast one process sends.
 pub struct RateLimit {
-    /// Processes that send through the same channels, this one included.
+    /// Number of processes that send through the same channels, with this one.
     among: u32,
     limits: Mutex<BTreeMap<SourceName, std::sync::Arc<DefaultDirectRateLimiter>>>,
     held: Mutex<BTreeMap<SourceName, Timestamp>>,
@@ -25,7 +26,7 @@ pub struct RateLimit {
     holds_advertising: AtomicBool,
 }
 
-/// People remembered for their pause; older ones are long past it.
+/// Number of people whose last message is remembered. Beyond it, people whose pause is over are forgotten.
 const REMEMBERED: usize = 20_000;
 
 impl Default for RateLimit {
@@ -35,7 +36,7 @@ impl Default for RateLimit {
 }
 
 impl RateLimit {
-    /// This process's share, where so many send at once.
+    /// Limits for one of `processes` that send at the same time. Each gets an equal share.
     pub fn among(processes: u32) -> Self {
         Self {
             among: processes.max(1),
@@ -46,7 +47,7 @@ impl RateLimit {
         }
     }
 
-    /// Whether advertising waits, whatever its channel.
+    /// Holds or releases all advertising, in every channel.
     pub fn hold_advertising(&self, holds: bool) {
         self.holds_advertising.store(holds, Ordering::Relaxed);
     }
@@ -55,7 +56,7 @@ impl RateLimit {
         self.holds_advertising.load(Ordering::Relaxed)
     }
 
-    /// Nothing goes through this channel for so long.
+    /// Blocks this channel for the time `wait`.
     pub fn hold(&self, through: &SourceName, wait: Duration, now: Timestamp) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let until = now.checked_add(wait).unwrap_or(now);
@@ -63,7 +64,7 @@ impl RateLimit {
         *known = until.max(*known);
     }
 
-    /// Waits for a place; `Some` when that would take too long, with how long.
+    /// Waits until a message may go out. Returns the remaining time instead if that is too long to wait here.
     pub(crate) async fn admit(
         &self,
         through: &SourceName,
@@ -87,7 +88,7 @@ impl RateLimit {
         held.get(through).map_or(Duration::ZERO, |until| until.duration_since(now).try_into().unwrap_or_default())
     }
 
-    /// How long this person is to be left in peace; their place is taken.
+    /// Time until this person may get the next message. If it is short, their turn is taken.
     fn person(&self, through: &SourceName, to: &Identifier, pause: Duration, now: Timestamp) -> Duration {
         if pause.is_zero() {
             return Duration::ZERO;
@@ -110,7 +111,7 @@ impl RateLimit {
         let limit = limits.entry(through.clone()).or_insert_with(|| {
             let one = std::num::NonZeroU32::MIN;
             let rate = std::num::NonZeroU32::new(channel.rate().get() / self.among).unwrap_or(one);
-            // Evenly, without a burst: a burst and a full second after it would be twice the rate.
+            // The rate is even, without a burst: a burst and a full second after it would be twice the rate.
             std::sync::Arc::new(RateLimiter::direct(Quota::per_second(rate).allow_burst(one)))
         });
         std::sync::Arc::clone(limit)
