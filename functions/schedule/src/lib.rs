@@ -1,5 +1,5 @@
-//! Sources that are pulled: the safety net for what no webhook told. What they answer enters the same queue as a
-//! delivery would, so that everything after it is the same.
+//! Pulls sources, as a safety net for lost webhooks. The results enter the same queue as a delivery, so that all
+//! later steps are the same.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,6 +9,7 @@ use stagedoor_ports::{Clock, OrderApi, PortError, Queue, Result, Store};
 /// How far back the first pull of a source reaches.
 const FIRST: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 30);
 
+/// The ports that pulling works with.
 #[derive(Clone)]
 pub struct Schedule {
     pub store: Arc<dyn Store>,
@@ -17,7 +18,7 @@ pub struct Schedule {
     pub order_apis: BTreeMap<SourceName, Arc<dyn OrderApi>>,
 }
 
-/// What one pull of a source brought.
+/// Result of one pull of a source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pulled {
     pub pages: u32,
@@ -25,7 +26,8 @@ pub struct Pulled {
 }
 
 impl Schedule {
-    /// Pulls every source; one that fails does not hold up the others and is asked again from the same place.
+    /// Pulls every source. A source that fails does not delay the others. Its next pull continues from the same
+    /// place.
     pub async fn pull_all(&self) -> BTreeMap<SourceName, Result<Pulled>> {
         let mut pulled = BTreeMap::new();
         for (source, order_api) in &self.order_apis {
@@ -39,14 +41,14 @@ impl Schedule {
         pulled
     }
 
-    /// The cursor is the time at which the last whole pull began; it moves only after the last page is durable in the
-    /// queue. A page that fails is asked again by the next pull, which goes on from it.
+    /// Pulls one source. The cursor is the time at which the last complete pull began. It moves only after the last
+    /// page is durable in the queue. The next pull continues from a page that failed.
     async fn pull(&self, source: &SourceName, order_api: &dyn OrderApi) -> Result<Pulled> {
         let (cursor_name, page_name) = (format!("pull/{source}/since"), format!("pull/{source}/page"));
         let cursor = self.store.key_value(&cursor_name).await?;
         let held = self.store.key_value(&page_name).await?;
         let mut held_version = held.as_ref().map(|key_value| key_value.version);
-        // What is held is the time at which the broken pull began, and its page.
+        // The stored value holds the time at which the interrupted pull began, and its page.
         let resumed = held.as_ref().and_then(|key_value| {
             let (began, page) = key_value.value.split_once('|')?;
             Some((began.parse::<Timestamp>().ok()?, page.to_owned()))
@@ -66,7 +68,7 @@ impl Schedule {
                 .map(|(fact, at, body)| {
                     let digest = body.digest();
                     let (parts, at) = match &body {
-                        // As when a webhook leads to the same row.
+                        // A webhook that leads to the same row gets the same id.
                         Body::Unrecognized(_) => (vec!["unrecognized", &digest], asked_at),
                         // The shop's name of a fact may be coarser than the fact.
                         _ => (vec!["pull", &fact, &digest], at),

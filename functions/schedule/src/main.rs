@@ -1,4 +1,5 @@
-//! `schedule` as AWS runs it: every tick pulls what no webhook told, and looks which sources are silent.
+//! `schedule` as AWS runs it: each tick pulls sources in case a webhook was lost, and checks which sources are
+//! silent.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -24,7 +25,7 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
 
 struct Pulling {
     schedule: Schedule,
-    /// Sources that are told of if they are silent.
+    /// Sources that are reported if they are silent.
     sources: BTreeSet<SourceName>,
     rule: SilenceRule,
 }
@@ -39,7 +40,7 @@ impl Consumer for Pulling {
 }
 
 impl Pulling {
-    /// The log names the sources, the figure counts them: an alarm of the template hangs on it.
+    /// Reports silent sources. The log names them, and the figure counts them for an alarm of the template.
     async fn tell_silent(&self) {
         let (store, now) = (self.schedule.store.as_ref(), self.schedule.clock.now());
         match silent_sources(store, &self.sources, now, &self.rule).await {
