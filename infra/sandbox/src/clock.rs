@@ -1,16 +1,16 @@
-//! The present, as a stand-in sees it.
+//! The clock of a stand-in.
 
 use std::{
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// Where a stand-in takes the present from. A test in virtual time gives its own.
+/// The source of a stand-in's time. A test in virtual time supplies its own.
 #[derive(Clone)]
 pub struct SandboxClock(Arc<dyn Fn() -> u64 + Send + Sync>);
 
 impl SandboxClock {
-    /// `now` answers milliseconds since 1970.
+    /// A clock that reads `now`, in milliseconds since 1970.
     pub fn new(now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
@@ -37,7 +37,7 @@ impl std::fmt::Debug for SandboxClock {
     }
 }
 
-/// Unix seconds of this machine's clock, for stand-ins that have none of their own.
+/// Unix seconds of this machine's clock, for stand-ins without a clock of their own.
 pub(crate) fn now() -> u64 {
     SandboxClock::default().seconds()
 }

@@ -1,4 +1,4 @@
-//! The sandbox's own switches, under `/_sandbox`: what breaks, and what the time is.
+//! The sandbox's own switches, under `/_sandbox`: faults and the clock.
 
 use axum::{
     Json,
@@ -48,7 +48,7 @@ pub async fn unblock(State(sandbox): State<Sandbox>) -> Response {
     responses::nothing()
 }
 
-/// A fresh authorisation code, as the consent page would give one: 20 minutes, works once.
+/// A new authorisation code, as the consent page gives one. It lasts 20 minutes and works once.
 pub async fn code(State(sandbox): State<Sandbox>) -> Response {
     let mut state = sandbox.state();
     let code = format!("code-{}", state.id());
@@ -57,20 +57,20 @@ pub async fn code(State(sandbox): State<Sandbox>) -> Response {
     Json(json!({ "code": code })).into_response()
 }
 
-/// What happens to the next webhooks; replaces what was said before.
+/// Sets the faults of the next webhooks. Replaces all earlier ones.
 pub async fn hook_faults(State(sandbox): State<Sandbox>, Json(faults): Json<Vec<HookFault>>) -> Response {
     sandbox.set_hook_faults(faults);
     responses::nothing()
 }
 
-/// Lets the clock go on, or holds it within one second.
+/// Moves the clock on, or holds it within one second.
 pub async fn clock(State(sandbox): State<Sandbox>, Json(moved): Json<ClockMove>) -> Response {
     let mut state = sandbox.state();
     state.move_clock(moved);
     Json(json!({ "now": state.now() })).into_response()
 }
 
-/// Where a redirect leads: a page that knows nothing of an API.
+/// The target of a redirect: a page that is no API.
 pub async fn elsewhere() -> Response {
     responses::html(StatusCode::OK)
 }

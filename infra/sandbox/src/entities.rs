@@ -1,4 +1,4 @@
-//! Contacts, leads and companies: lists, creation, change, links, notes.
+//! Contacts, leads and companies: lists, creation, change, links and notes.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ pub async fn list(State(sandbox): State<Sandbox>, Path(entity): Path<String>, Ra
         let words = words.to_lowercase();
         rows.retain(|row| says(row, &words));
     }
-    // Without the paid add-on filters are ignored, and all rows come back.
+    // Without the paid add-on, amoCRM ignores filters and returns all rows.
     if state.seed.filters {
         let wanted: Vec<u64> =
             query.iter().filter(|(key, _)| key.starts_with("filter[id]")).filter_map(|(_, v)| v.parse().ok()).collect();
@@ -82,15 +82,15 @@ fn says(row: &Map<String, Value>, words: &str) -> bool {
     ["name", "custom_fields_values"].iter().any(|key| row.get(*key).is_some_and(|value| any(value, words)))
 }
 
-/// A lead's contacts and a contact's leads come only when `with` asks for them; names that a method does not know are
-/// ignored.
+/// A row with its parts. A lead's contacts and a contact's leads come only if `with` asks for them. Unknown names in
+/// `with` are ignored.
 fn with_parts(state: &Account, entity: &str, row: &Map<String, Value>, with: &str) -> Value {
     let mut row = row.clone();
     let asked = |name: &str| with.split(',').any(|part| part.trim() == name);
     let id = row.get("id").and_then(Value::as_u64).unwrap_or(0);
     if let Some(embedded) = row.get_mut("_embedded").and_then(Value::as_object_mut) {
         for other in ["contacts", "companies"] {
-            // What lies in the bin is not shown.
+            // Rows in the bin are not shown.
             if let Some(all) = embedded.get_mut(other).and_then(Value::as_array_mut) {
                 all.retain(|one| one.get("id").and_then(Value::as_u64).is_some_and(|id| state.there(other, id)));
             }
@@ -115,7 +115,7 @@ pub async fn one(
     let with = query.get("with").map_or("", String::as_str);
     match state.entities.get(&entity).and_then(|all| all.get(&id)) {
         Some(row) => responses::hal(StatusCode::OK, &with_parts(&state, &entity, row, with)),
-        // A missing id is "no content" too, not 404.
+        // amoCRM answers a missing id with 204, not with 404.
         None => responses::nothing(),
     }
 }
@@ -211,7 +211,7 @@ fn insert(state: &mut Account, entity: &str, given: &Value) -> u64 {
     row.insert("_links".into(), json!({ "self": { "href": format!("{host}/api/v4/{entity}/{id}") } }));
     let contacts =
         given.get("_embedded").and_then(|embedded| embedded.get("contacts")).cloned().unwrap_or_else(|| json!([]));
-    // A contact gets its company by a link, never when it is made.
+    // A contact gets its company by a link, never at its creation.
     let companies = given.get("_embedded").and_then(|embedded| embedded.get("companies")).filter(|_| entity == "leads");
     let companies = companies.cloned().unwrap_or_else(|| json!([]));
     row.insert("_embedded".into(), json!({ "tags": [], "companies": companies, "contacts": contacts }));
@@ -220,7 +220,7 @@ fn insert(state: &mut Account, entity: &str, given: &Value) -> u64 {
     id
 }
 
-// What POST and PATCH share: custom fields and tags.
+// Applies what POST and PATCH share: custom fields and tags.
 fn apply(state: &mut Account, entity: &str, id: u64, given: &Value) {
     let fields = custom_fields(state, entity, given);
     let replace = given.get("_embedded").and_then(|embedded| embedded.get("tags")).and_then(Value::as_array).cloned();
@@ -303,7 +303,7 @@ pub fn change(sandbox: &Sandbox, entity: &str, rows: &[Value]) -> Response {
     answer
 }
 
-/// Without the robots; the deals that came to another stage are told.
+/// Changes rows without setting robots off. Returns the deals that came to another stage.
 pub fn change_quietly(sandbox: &Sandbox, entity: &str, rows: &[Value]) -> (Response, Vec<u64>) {
     let mut state = sandbox.state();
     if let Some(refusal) = refused(&state, entity, rows, true) {

@@ -1,4 +1,4 @@
-//! Faults of calls: what breaks, which calls, and how often.
+//! Faults of calls: the kind, the calls that it strikes, and how often.
 
 use std::time::Duration;
 
@@ -24,15 +24,15 @@ pub enum FaultKind {
     TooSlow,
     /// 402: the subscription ended.
     Unpaid,
-    /// The connection breaks and nothing happened.
+    /// The connection breaks, and the call has no effect.
     Cut,
-    /// The connection breaks after it took effect.
+    /// The connection breaks after the call took effect.
     AnswerLost,
     /// 504 at once; the call takes effect `milliseconds` later.
     LateAfterTimeout,
     /// The connection breaks at once; the call takes effect `milliseconds` later.
     LateAfterCut,
-    /// No answer at all; the call takes effect `milliseconds` after it came, also when the caller has hung up.
+    /// No answer at all. The call takes effect `milliseconds` after it came, also when the caller has hung up.
     LateWithoutAnswer,
     /// 301 to a page, as after a change of the subdomain.
     Moved,
@@ -40,9 +40,9 @@ pub enum FaultKind {
     NotFoundPage,
     /// 405 with a web server's page.
     NotAllowedPage,
-    /// 200 with a page instead of JSON, as a captive portal or a maintenance page answers.
+    /// 200 with a page instead of JSON, as from a captive portal or a maintenance page.
     Page,
-    /// Vtiger: an invoice loses a line while it is made, and is answered with success.
+    /// Vtiger: a created invoice loses a line, and the answer reports success.
     HalfMade,
     /// Every call takes `milliseconds` longer.
     Latency,
@@ -52,14 +52,14 @@ pub enum FaultKind {
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     pub kind: FaultKind,
-    /// Only calls that begin so, such as `POST /api/v4/leads`; with a `$` behind it only calls that are exactly this;
-    /// all when empty.
+    /// The prefix of the calls that are struck, such as `POST /api/v4/leads`. With a `$` at the end only exactly this
+    /// call is struck. Empty strikes all calls.
     #[serde(default)]
     pub calls: String,
-    /// How many calls let pass before the first that is struck.
+    /// How many calls pass before the first that is struck.
     #[serde(default)]
     pub after: u32,
-    /// How many calls are struck; 4294967295 is without an end.
+    /// How many calls are struck. 4294967295 means no end.
     #[serde(default = "one")]
     pub times: u32,
     #[serde(default)]
@@ -80,7 +80,7 @@ impl Fault {
         Self { times: u32::MAX, ..Self::once(kind, calls) }
     }
 
-    /// The next call takes effect this long after its caller was answered with the failure `kind`.
+    /// A fault after which the next call still takes effect: `after` later than the answer with the failure `kind`.
     pub fn late(kind: FaultKind, calls: &str, after: Duration) -> Self {
         let milliseconds = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         Self { milliseconds, ..Self::once(kind, &format!("{calls}$")) }
@@ -107,10 +107,10 @@ impl Fault {
     }
 }
 
-/// How long a caller that gets no answer is left hanging.
+/// How long a caller waits that gets no answer.
 const HANGING: Duration = Duration::from_secs(3_600);
 
-/// What the caller of a call with a late effect gets.
+/// The answer to a call with a late effect.
 pub(crate) async fn given_up(kind: FaultKind) -> Response {
     match kind {
         FaultKind::LateAfterCut => responses::cut(),
@@ -122,10 +122,10 @@ pub(crate) async fn given_up(kind: FaultKind) -> Response {
     }
 }
 
-/// The call takes effect by itself, long after its caller was given this answer.
+/// Answers now; the call takes effect `after` later, on its own.
 pub(crate) async fn late(kind: FaultKind, after: Duration, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    // Read first: the connection may be gone by then.
+    // The body is read first: the connection may be gone by then.
     let bytes = to_bytes(body, 16 << 20).await.unwrap_or_default();
     let request = Request::from_parts(parts, Body::from(bytes));
     tokio::spawn(async move {
@@ -135,7 +135,7 @@ pub(crate) async fn late(kind: FaultKind, after: Duration, request: Request, nex
     given_up(kind).await
 }
 
-/// The pages of a web server that stands where the API was.
+/// The page of a web server that stands where the API was. `None` for other faults.
 pub(crate) fn page(kind: FaultKind) -> Option<Response> {
     Some(match kind {
         FaultKind::Moved => {

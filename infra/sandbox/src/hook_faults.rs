@@ -1,4 +1,4 @@
-//! What happens to webhooks on their way: the next ones are lost, late, doubled or overtaken.
+//! Faults of webhooks on their way: the next ones are lost, late, doubled or overtaken.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum HookFaultKind {
     /// Never sent.
     Lost,
-    /// Sent `milliseconds` later; those behind it do not wait.
+    /// Sent `milliseconds` later. Webhooks behind it do not wait.
     Delayed,
     /// Sent now, and once more `milliseconds` later.
     Doubled,
@@ -21,13 +21,13 @@ pub enum HookFaultKind {
 #[serde(deny_unknown_fields)]
 pub struct HookFault {
     pub kind: HookFaultKind,
-    /// Only bodies with an item of this setting, such as `update_contact`; all when empty.
+    /// The setting of an item, such as `update_contact`. Only bodies with such an item are struck; empty strikes all.
     #[serde(default)]
     pub setting: String,
-    /// How many bodies let pass before the first that is struck.
+    /// How many bodies pass before the first that is struck.
     #[serde(default)]
     pub after: u32,
-    /// How many bodies are struck; 4294967295 is without an end.
+    /// How many bodies are struck. 4294967295 means no end.
     #[serde(default = "one")]
     pub times: u32,
     #[serde(default)]
@@ -59,12 +59,12 @@ impl HookFault {
     }
 }
 
-/// A webhook that left the CRM, where the sandbox keeps them instead of posting them.
+/// A webhook that left the CRM, in a sandbox that keeps webhooks instead of posting them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentHook {
     pub destination: String,
     pub body: String,
-    /// How long after this it arrives.
+    /// How much later the webhook arrives.
     pub wait: Duration,
 }
 
@@ -82,7 +82,7 @@ pub struct HookFaults {
 }
 
 impl HookFaults {
-    /// What is sent in place of this post.
+    /// The posts to send in place of this one.
     pub(crate) fn on_the_way(&mut self, post: Post, settings: &[&str]) -> Vec<Post> {
         let struck = self.all.iter_mut().find_map(|fault| fault.strikes(settings));
         let later = |wait: Duration| {
@@ -104,7 +104,7 @@ impl HookFaults {
         sent
     }
 
-    /// Those that wait for a next one that may never come.
+    /// Overtaken webhooks that no other webhook followed.
     pub(crate) fn release(&mut self) -> Vec<Post> {
         std::mem::take(&mut self.overtaken)
     }

@@ -1,5 +1,6 @@
-//! Webhooks that amoCRM sends: form-encoded with PHP brackets, unsigned, two seconds to answer, retried on a ladder,
-//! disabled after too many bad answers (amocrm.ru/developers/content/crm_platform/webhooks-api).
+//! The webhooks of amoCRM: form-encoded with PHP brackets, and unsigned. A receiver has two seconds to answer. amoCRM
+//! retries on a ladder and disables a webhook after too many bad answers
+//! (amocrm.ru/developers/content/crm_platform/webhooks-api).
 
 use std::{
     collections::BTreeSet,
@@ -26,14 +27,14 @@ pub struct Item {
     fields: Vec<(String, String)>,
 }
 
-/// A deleted row names its id and type, nothing else.
+/// The item of a deleted row: its id and type, nothing else.
 pub fn deletion(entity: &str, id: u64) -> Item {
     let (kind, bracket) = names(entity);
     let fields = vec![("[id]".to_owned(), id.to_string()), ("[type]".to_owned(), kind.to_owned())];
     Item { setting: format!("delete_{kind}"), prefix: format!("{bracket}[delete]"), fields }
 }
 
-/// The kind of a row, and what its bodies begin with: companies come as contacts of type company.
+/// The kind of a row, and the first bracket of its bodies. Companies come as contacts of type company.
 fn names(entity: &str) -> (&str, &str) {
     match entity {
         "companies" => ("company", "contacts"),
@@ -74,7 +75,7 @@ pub fn change(state: &Account, entity: &str, id: u64, action: &str) -> Option<It
     for (n, field) in custom.enumerate() {
         let own = |key: &str| field.get(key).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
         for (name, key) in [("id", "field_id"), ("name", "field_name"), ("code", "field_code")] {
-            // Codes come for the system's own fields only.
+            // Codes come only for the system's own fields.
             let shown = |value: &String| value != "null" && (name != "code" || SYSTEM.contains(&value.as_str()));
             if let Some(value) = own(key).filter(shown) {
                 fields.push((format!("[custom_fields][{n}][{name}]"), value));
@@ -91,15 +92,15 @@ pub fn change(state: &Account, entity: &str, id: u64, action: &str) -> Option<It
 
 const SYSTEM: [&str; 4] = ["PHONE", "EMAIL", "POSITION", "IM"];
 
-/// Bad answers after which a webhook is disabled, when the last was bad too; re-enabled by hand. The original counts
-/// them over two hours.
+/// The number of bad answers after which a webhook is disabled, if the last was bad too. A person re-enables it. The
+/// original counts over two hours.
 const BAD_ANSWERS: u32 = 100;
 
-/// Sends in order, one after another.
+/// Sends webhooks in order, one after another.
 #[derive(Clone)]
 pub struct Sender(mpsc::UnboundedSender<Post>);
 
-/// Items in one body at most.
+/// The most items in one body.
 const ITEMS: usize = 50;
 
 impl Sender {
@@ -135,19 +136,19 @@ impl Sender {
 }
 
 impl Sandbox {
-    /// Replaces what happens to the next webhooks.
+    /// Sets the faults of the next webhooks. Replaces all earlier ones.
     pub fn set_hook_faults(&self, faults: Vec<HookFault>) {
         self.state().hook_faults.all = faults;
     }
 
-    /// Sends the overtaken webhooks that no other followed.
+    /// Sends the overtaken webhooks that no other webhook followed.
     pub fn release_hooks(&self) {
         let mut state = self.state();
         let posts = state.hook_faults.release();
         self.hooks.post(&mut state, posts);
     }
 
-    /// Webhooks that left since the last call, for a sandbox that keeps them.
+    /// Webhooks that left since the last call, in a sandbox that keeps them.
     pub fn take_hooks(&self) -> Vec<SentHook> {
         std::mem::take(&mut self.state().hook_faults.kept)
     }
@@ -167,7 +168,7 @@ fn encode(items: &[&Item], subdomain: &str) -> String {
     body.finish()
 }
 
-// The original's ladder is 0, 5 min, 15 min, 15 min, 1 h; here a thousandth of it.
+// The pauses between attempts. The original's are 0, 5 min, 15 min, 15 min, 1 h; here a thousandth of that.
 const LADDER_MS: [u64; 5] = [0, 300, 900, 900, 3_600];
 
 async fn deliver(mut posts: mpsc::UnboundedReceiver<Post>, state: Arc<Mutex<Account>>) {
@@ -200,7 +201,7 @@ async fn attempt(client: &reqwest::Client, post: &Post, state: &Mutex<Account>) 
         let status = request.send().await.map(|response| response.status().as_u16());
         match status {
             Ok(100..=299) => break,
-            // The last two attempts are made only after 499 or 5xx.
+            // amoCRM makes the last two attempts only after 499 or 5xx.
             Ok(status) if attempt >= 2 && status != 499 && status < 500 => break,
             _ => count_bad(state, post.hook),
         }

@@ -1,6 +1,8 @@
-//! amoCRM's API v4 as strict as the original: tokens that rotate, HAL shapes, 204 for nothing, whole-batch 400 with a
-//! dotted path, seven requests a second, webhooks without a signature. Sources: amocrm.ru/developers, and for what
-//! only real accounts show, the issue threads of amocrm/amocrm-api-php.
+//! amoCRM's API v4, as strict as the original. Tokens rotate, answers have HAL shapes, an empty result is 204, and
+//! one bad row fails the whole batch with 400 and a dotted path. The limit is seven requests a second; webhooks are
+//! unsigned.
+//!
+//! Sources: amocrm.ru/developers, and the issue threads of amocrm/amocrm-api-php for what only real accounts show.
 
 mod clock;
 mod control;
@@ -110,7 +112,7 @@ impl Sandbox {
         axum::serve(listener, self.router()).await
     }
 
-    /// Calls by method and path shape, since the start.
+    /// Calls since the start, by method and shape of the path.
     pub fn calls(&self) -> std::collections::BTreeMap<String, u64> {
         self.state().calls.clone()
     }
@@ -120,7 +122,7 @@ impl Sandbox {
         self.state().all("contacts")
     }
 
-    /// How many contacts, leads or companies there are.
+    /// The number of contacts, leads or companies.
     pub fn count(&self, entity: &str) -> usize {
         self.state().entities.get(entity).map_or(0, std::collections::BTreeMap::len)
     }
@@ -143,12 +145,12 @@ impl Sandbox {
         self.state().all("leads")
     }
 
-    /// Contacts that a manager typed in by hand; they cost the integration no call.
+    /// Adds contacts as a manager types them in. They cost the integration no call.
     pub fn add_contacts(&self, rows: &[serde_json::Value]) {
         _ = entities::add(self, "contacts", rows);
     }
 
-    /// How many leads stand where, by the names of pipeline and stage.
+    /// The number of leads by the names of pipeline and stage.
     pub fn leads_by_stage(&self) -> std::collections::BTreeMap<(String, String), usize> {
         let state = self.state();
         let mut counts = std::collections::BTreeMap::new();
@@ -164,7 +166,7 @@ impl Sandbox {
         counts
     }
 
-    /// Ids of a pipeline and its stage, by their names.
+    /// The ids of a pipeline and of its stage, by their names.
     pub fn stage(&self, pipeline: &str, stage: &str) -> Option<(u64, u64)> {
         let state = self.state();
         let pipeline = state.pipelines.iter().find(|known| known.name == pipeline)?;
@@ -172,7 +174,7 @@ impl Sandbox {
         Some((pipeline.id, stage.id))
     }
 
-    /// Calls that were refused with 429 since the start.
+    /// Calls since the start that were refused with 429.
     pub fn over_the_rate(&self) -> u32 {
         self.state().over
     }
@@ -181,7 +183,7 @@ impl Sandbox {
         self.state().faults.push(fault);
     }
 
-    /// Takes all faults of calls away.
+    /// Removes all faults of calls.
     pub fn clear_faults(&self) {
         self.state().faults.clear();
     }
@@ -191,7 +193,7 @@ impl Sandbox {
         self.state().all("companies")
     }
 
-    /// Every call fails with 500 while it is down.
+    /// Takes the account down or up. While it is down, every call fails with 500.
     pub fn set_down(&self, down: bool) {
         self.state().down = down;
     }

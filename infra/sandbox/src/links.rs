@@ -1,4 +1,4 @@
-//! What hangs on what: a lead on its contacts, one of them the main one.
+//! Links between rows: a lead and its contacts, one of which is the main contact.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{Sandbox, entities::rows_of, responses, state::State as Account, validate};
 
-/// (contact, whether it is the main one) of a lead.
+/// The contacts of a lead, each with true if it is the main contact.
 fn contacts_of(lead: &Map<String, Value>) -> Vec<(u64, bool)> {
     let contacts = lead.get("_embedded").and_then(|embedded| embedded.get("contacts")?.as_array());
     let one = |contact: &Value| {
@@ -26,7 +26,7 @@ pub fn leads_of(state: &Account, contact: u64) -> Vec<u64> {
     leads.filter(|(_, lead)| contacts_of(lead).iter().any(|(id, _)| *id == contact)).map(|(id, _)| *id).collect()
 }
 
-/// The answer names the main contact `main_contact`, whatever the request called it.
+/// The links of a row. The answer calls the main contact `main_contact`, whatever name the request used.
 fn of_entity(state: &Account, entity: &str, id: u64) -> Vec<Value> {
     let leads = state.entities.get("leads").into_iter().flat_map(BTreeMap::iter);
     let link = |to: u64, kind: &str, metadata: Value| {
@@ -81,12 +81,12 @@ pub async fn link(State(sandbox): State<Sandbox>, Path((entity, id)): Path<(Stri
     connect(&sandbox, &entity, Some(id), &body)
 }
 
-/// `POST /{entity}/link`, each row naming its `entity_id`.
+/// `POST /{entity}/link`. Each row names its `entity_id`.
 pub async fn link_many(State(sandbox): State<Sandbox>, Path(entity): Path<String>, body: Bytes) -> Response {
     connect(&sandbox, &entity, None, &body)
 }
 
-/// `POST /{entity}/unlink`, each row naming its `entity_id`. Answers with 204; a link that is not there is not missed.
+/// `POST /{entity}/unlink`. Each row names its `entity_id`. Answers with 204, also for a link that does not exist.
 pub async fn unlink_many(State(sandbox): State<Sandbox>, Path(entity): Path<String>, body: Bytes) -> Response {
     let rows = match rows_of(&body) {
         Ok(rows) => rows,

@@ -1,5 +1,5 @@
-//! What a manager does in amoCRM's interface, under `/_sandbox`. It costs the integration no call; webhooks are sent as
-//! amoCRM sends them.
+//! A manager's actions in amoCRM's interface, under `/_sandbox`. They cost the integration no call. Webhooks are sent
+//! as amoCRM sends them.
 
 use axum::{
     Json,
@@ -16,7 +16,7 @@ use crate::{
     state::{MANAGER, State as Account, Status},
 };
 
-/// What a manager changes by hand in the interface: the same checks, another user, the same webhooks.
+/// A manager's change in the interface: the same checks and webhooks, but another user.
 pub async fn change(
     State(sandbox): State<Sandbox>,
     Path((entity, id)): Path<(String, u64)>,
@@ -25,7 +25,7 @@ pub async fn change(
     sandbox.changed_by_manager(&entity, id, body)
 }
 
-/// Rows that a manager typed in by hand.
+/// Rows that a manager types in.
 pub async fn add(State(sandbox): State<Sandbox>, Path(entity): Path<String>, Json(rows): Json<Vec<Value>>) -> Response {
     entities::add(&sandbox, &entity, &rows)
 }
@@ -35,7 +35,7 @@ fn done(done: bool) -> Response {
 }
 
 pub async fn delete(State(sandbox): State<Sandbox>, Path((entity, id)): Path<(String, u64)>) -> Response {
-    // Deleting what is gone already changes nothing.
+    // Deleting a row that is gone changes nothing.
     sandbox.deleted_by_manager(&entity, id);
     responses::nothing()
 }
@@ -63,7 +63,7 @@ pub async fn merge(
 pub struct Move {
     pipeline: String,
     stage: String,
-    /// A robot moves it, not a manager.
+    /// True if a robot moves the deal instead of a manager.
     #[serde(default)]
     robot: bool,
 }
@@ -86,10 +86,10 @@ pub async fn set_robots(State(sandbox): State<Sandbox>, Json(robots): Json<Vec<R
 #[serde(deny_unknown_fields)]
 pub struct StageChange {
     pipeline: String,
-    /// The pipeline itself is meant when there is none.
+    /// The stage to change; if absent, the pipeline itself.
     #[serde(default)]
     stage: Option<String>,
-    /// Its new name; it is deleted when there is none.
+    /// The new name; if absent, the stage or pipeline is deleted.
     #[serde(default)]
     name: Option<String>,
 }
@@ -115,7 +115,7 @@ pub async fn stages(State(sandbox): State<Sandbox>) -> Response {
 }
 
 impl Sandbox {
-    /// A manager edits a row; the body is as `PATCH` takes it.
+    /// A manager edits a row. The body is the same as for `PATCH`.
     pub fn changed_by_manager(&self, entity: &str, id: u64, mut body: Value) -> Response {
         if let Some(row) = body.as_object_mut() {
             row.insert("id".into(), id.into());
@@ -124,7 +124,7 @@ impl Sandbox {
         entities::change(self, entity, &[body])
     }
 
-    /// Into the bin; `false` when it is not there.
+    /// Moves a row into the bin. False if the row is not there.
     pub fn deleted_by_manager(&self, entity: &str, id: u64) -> bool {
         let mut state = self.state();
         let Some(gone) = state.entities.get_mut(entity).and_then(|all| all.remove(&id)) else { return false };
@@ -134,7 +134,7 @@ impl Sandbox {
         true
     }
 
-    /// Out of the bin, as it was; `false` when it is not there.
+    /// Restores a row from the bin as it was. False if it is not there.
     pub fn restored_by_manager(&self, entity: &str, id: u64) -> bool {
         let mut state = self.state();
         let Some(mut row) = state.bin.get_mut(entity).and_then(|all| all.remove(&id)) else { return false };
@@ -145,7 +145,8 @@ impl Sandbox {
         true
     }
 
-    /// Merges two rows: `kept` gets deals, contacts, companies, notes and empty fields of `gone`, which is deleted for good.
+    /// Merges two rows: `kept` gets the deals, contacts, companies and notes of `gone`, and its values for empty
+    /// fields. `gone` is deleted for good.
     pub fn merged_by_manager(&self, entity: &str, gone: u64, kept: u64) -> bool {
         let mut state = self.state();
         if gone == kept || !state.there(entity, kept) {
@@ -164,7 +165,7 @@ impl Sandbox {
         true
     }
 
-    /// Copies a row with all its fields, the hub's own among them; the answer is the copy's id.
+    /// Copies a row with all its fields, including the hub's own. Returns the copy's id.
     pub fn copied_by_manager(&self, entity: &str, id: u64) -> Option<u64> {
         let mut state = self.state();
         let mut row = state.entities.get(entity)?.get(&id)?.clone();
@@ -207,7 +208,7 @@ impl Sandbox {
         found.map(|stage| to.clone_into(&mut stage.name)).is_some()
     }
 
-    /// Deletes a stage; its deals go to the first stage of its pipeline, as amoCRM asks for.
+    /// Deletes a stage. Its deals go to the first stage of its pipeline, as amoCRM demands.
     pub fn delete_stage(&self, pipeline: &str, stage: &str) -> bool {
         let Some((pipeline, status)) = self.stage(pipeline, stage) else { return false };
         let mut state = self.state();
@@ -223,7 +224,7 @@ impl Sandbox {
         true
     }
 
-    /// Deletes a pipeline; its deals go to the first stage of the first that is left. The last one stays.
+    /// Deletes a pipeline. Its deals go to the first stage of the first remaining one. The last pipeline stays.
     pub fn delete_pipeline(&self, name: &str) -> bool {
         let mut state = self.state();
         let Some(id) = state.pipelines.iter().find(|known| known.name == name).map(|known| known.id) else {
@@ -240,7 +241,7 @@ impl Sandbox {
         true
     }
 
-    /// Adds a stage to a pipeline; the answer is its id.
+    /// Adds a stage to a pipeline. Returns its id.
     pub fn add_stage(&self, pipeline: &str, stage: &str) -> Option<u64> {
         let mut state = self.state();
         let id = state.id();
@@ -250,12 +251,12 @@ impl Sandbox {
         Some(id)
     }
 
-    /// Lets the clock go on.
+    /// Moves the clock on by this many seconds.
     pub fn pass(&self, seconds: u64) {
         self.state().move_clock(crate::state::ClockMove { pass: seconds, hold: None });
     }
 
-    /// Holds the clock within one second, or lets it go on.
+    /// Holds the clock within one second, or releases it.
     pub fn hold_clock(&self, hold: bool) {
         self.state().move_clock(crate::state::ClockMove { pass: 0, hold: Some(hold) });
     }
@@ -280,7 +281,7 @@ fn submission(row: &mut Map<String, Value>, now: u64) {
     row.insert("updated_at".into(), now.into());
 }
 
-/// Phones and e-mails are united, other fields are filled where they are empty; tags, contacts and companies follow.
+/// Merges fields: phones and e-mails are united, other fields fill empty ones. Tags, contacts and companies follow.
 fn take_over(row: &mut Map<String, Value>, old: &Map<String, Value>) {
     let mut fields = row.get("custom_fields_values").and_then(Value::as_array).cloned().unwrap_or_default();
     let theirs = old.get("custom_fields_values").and_then(Value::as_array).into_iter().flatten();
@@ -308,7 +309,7 @@ fn take_over(row: &mut Map<String, Value>, old: &Map<String, Value>) {
         let theirs = old.get("_embedded").and_then(|embedded| embedded.get(part)?.as_array()).cloned();
         let own = row.get_mut("_embedded").and_then(|embedded| embedded.get_mut(part)?.as_array_mut());
         let (Some(own), Some(theirs)) = (own, theirs) else { continue };
-        // One company at most, and one main contact: those that are there stay.
+        // A row has at most one company and one main contact: existing ones stay.
         if part == "companies" && !own.is_empty() {
             continue;
         }
@@ -327,7 +328,7 @@ fn take_over(row: &mut Map<String, Value>, old: &Map<String, Value>) {
     }
 }
 
-/// What pointed at the one points at the other.
+/// Changes all links from `gone` to `kept`.
 fn relink(state: &mut Account, entity: &str, gone: u64, kept: u64) {
     for holder in ["leads", "contacts"] {
         for row in state.entities.get_mut(holder).into_iter().flat_map(|all| all.values_mut()) {
@@ -355,7 +356,7 @@ fn relink(state: &mut Account, entity: &str, gone: u64, kept: u64) {
     }
 }
 
-/// Sends the overtaken webhooks that no other followed.
+/// Sends the overtaken webhooks that no other webhook followed.
 pub async fn release_hooks(State(sandbox): State<Sandbox>) -> Response {
     sandbox.release_hooks();
     StatusCode::NO_CONTENT.into_response()

@@ -1,4 +1,4 @@
-//! What stands before every call: faults, the token, the rate.
+//! The checks before every call: faults, the token, the rate.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
     responses,
 };
 
-/// Calls over the rate within one blocking period after which the account is blocked.
+/// The number of calls over the rate, within one blocking period, after which the account is blocked.
 const PATIENCE: u32 = 100;
 
 pub async fn gate(State(sandbox): State<Sandbox>, request: Request, next: Next) -> Response {
@@ -86,7 +86,7 @@ fn refuse(sandbox: &Sandbox, request: &Request) -> Option<Response> {
     (!alive).then(|| responses::problem(StatusCode::UNAUTHORIZED, "Unauthorized", "Неверный логин или пароль"))
 }
 
-// Ids out of the path, so that calls can be counted by kind.
+// The path without ids, so that calls can be counted by kind.
 fn shape(path: &str) -> String {
     let part = |part: &str| {
         if !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) { "{id}".to_owned() } else { part.to_owned() }

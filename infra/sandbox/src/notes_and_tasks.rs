@@ -67,7 +67,7 @@ pub async fn add_notes(State(sandbox): State<Sandbox>, Path(entity): Path<String
 
 pub async fn add_tasks(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
     add(&sandbox, &body, "tasks", "tasks", &TASK, |state, row| {
-        // A task need not be about anything.
+        // A task may have no subject.
         let id = row.get("entity_id").and_then(Value::as_u64)?;
         let entity = row.get("entity_type").and_then(Value::as_str).unwrap_or("");
         let known = state.entities.get(entity).is_some_and(|all| all.contains_key(&id));

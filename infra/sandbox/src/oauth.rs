@@ -1,5 +1,5 @@
-//! `POST /oauth2/access_token` (amocrm.ru/developers/content/oauth/step-by-step): codes live 20 minutes and work once,
-//! every refresh gives a new refresh token and kills the old.
+//! `POST /oauth2/access_token` (amocrm.ru/developers/content/oauth/step-by-step). Codes last 20 minutes and work
+//! once. Every refresh gives a new refresh token and revokes the old one.
 
 use axum::{
     body::Bytes,
@@ -75,7 +75,7 @@ fn grant(state: &mut Account, body: &Value) -> Result<Response, (u16, &'static s
     Ok((StatusCode::OK, [("content-type", "application/json")], body.to_string()).into_response())
 }
 
-// Published clients decode it: a well-formed JWT with `exp`.
+// A well-formed JWT with `exp`, because published clients decode it.
 fn jwt(number: u64, now: u64) -> String {
     let claims = json!({
         "aud": "dev-client", "jti": format!("{number:064x}"), "iat": now, "nbf": now, "exp": now + DAY,

@@ -1,5 +1,5 @@
-//! YooKassa's API v3 as far as it is asked back (yookassa.ru/developers/api; errors: …/developers/using-api/response-handling/http-codes):
-//! HTTP Basic, 401 `invalid_credentials`, 404 `not_found`, a list by pages.
+//! The reading part of YooKassa's API v3: HTTP Basic, 401 `invalid_credentials`, 404 `not_found`, a list by pages.
+//! Sources: yookassa.ru/developers/api; errors: …/developers/using-api/response-handling/http-codes.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-/// The shop's id and key that it takes.
+/// The accepted id and key of the shop.
 const SHOP: (&str, &str) = ("100500", "yk-secret-key");
 
 /// Payments and refunds of one shop, by their ids.
@@ -28,7 +28,7 @@ impl Payments {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A payment that was captured: what `GET /payments/{id}` says of it.
+    /// Adds a captured payment, as `GET /payments/{id}` shows it.
     pub fn pay(&self, id: &str, order: &str, value: &str, at: &str) {
         let amount = json!({ "value": value, "currency": "RUB" });
         let payment = json!({ "id": id, "status": "succeeded", "paid": true, "amount": amount, "created_at": at,

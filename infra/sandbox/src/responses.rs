@@ -1,4 +1,4 @@
-//! Answers in the original's own shapes and content types.
+//! Answers in the original's shapes and content types.
 
 use axum::{
     body::Body,
@@ -40,7 +40,7 @@ pub fn html(status: StatusCode) -> Response {
     (status, [("content-type", "text/html")], page).into_response()
 }
 
-/// An answer whose connection breaks before its body is there.
+/// An answer whose connection breaks before the body arrives.
 pub fn cut() -> Response {
     let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
     let stream = Once(Some(Err(broken)));

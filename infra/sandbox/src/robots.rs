@@ -16,12 +16,12 @@ pub type StageIds = (u64, u64);
 pub struct Robot {
     pub from: StageIds,
     pub to: StageIds,
-    /// How long after the deal came; at once when it is 0.
+    /// The delay after the deal came, in milliseconds. 0 acts at once.
     #[serde(default)]
     pub milliseconds: u64,
 }
 
-/// Lets the robots do their work with deals that came to another stage. A robot's move sets no other robot off.
+/// Lets the robots move deals that came to another stage. A robot's move sets no other robot off.
 pub fn stir(sandbox: &Sandbox, leads: &[u64]) {
     for lead in leads {
         let robot = {
@@ -47,7 +47,7 @@ pub fn stir(sandbox: &Sandbox, leads: &[u64]) {
     }
 }
 
-/// Moves a deal by a user; 0 is a robot.
+/// Moves a deal in the name of a user; 0 is a robot.
 pub fn moved(sandbox: &Sandbox, lead: u64, (pipeline, status): StageIds, user: u64) -> bool {
     let row = json!({ "id": lead, "pipeline_id": pipeline, "status_id": status, "updated_by": user });
     entities::change_quietly(sandbox, "leads", &[row]).0.status().is_success()

@@ -1,5 +1,5 @@
-//! An SMTP relay (RFC 5321) with mailboxes behind it: it wants AUTH PLAIN (RFC 4954) and commands in their order, knows no mailbox that
-//! was closed, and keeps what arrived for whoever reads it.
+//! An SMTP relay (RFC 5321) with mailboxes behind it. It demands AUTH PLAIN (RFC 4954) and commands in their order,
+//! and refuses closed mailboxes. Letters that arrived can be read.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -15,15 +15,16 @@ use tokio::{
 
 pub const LOGIN: &str = "tour@cherry.example.ru";
 pub const PASSWORD: &str = "dev-smtp-password";
-/// Octets of a command line, its end included (RFC 5321, section 4.5.3.1.4), with room for AUTH's argument (RFC 4954, section 4).
+/// The limit of a command line in octets, its end included (RFC 5321, section 4.5.3.1.4), with room for AUTH's
+/// argument (RFC 4954, section 4).
 const LINE: u64 = 12_288;
-/// Octets of a letter.
+/// The limit of a letter in octets.
 const LETTER: u64 = 10 * 1_024 * 1_024;
 
 /// A letter that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivered {
-    /// As the envelope has it.
+    /// The recipient of the envelope.
     pub to: String,
     pub subject: String,
     pub text: String,
@@ -31,15 +32,15 @@ pub struct Delivered {
     pub message_id: String,
     /// The address between the brackets of List-Unsubscribe.
     pub unsubscribe: Option<String>,
-    /// Whether one POST to it is enough (RFC 8058).
+    /// True if one POST to that address is enough (RFC 8058).
     pub one_click: bool,
     pub raw: String,
 }
 
-/// What breaks at the next letter.
+/// The fault of the next letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PostBreak {
-    /// 451 after the letter: it is not taken now.
+    /// 451 after the letter: the relay does not take it now.
     Busy,
     /// The letter is taken, and the connection ends before the answer.
     AnswerLost,
@@ -51,9 +52,9 @@ pub enum PostBreak {
 struct SmtpState {
     arrived: Vec<Delivered>,
     closed: BTreeSet<String>,
-    /// Letters with this in their text are not taken now.
+    /// Letters that contain this text are not taken now.
     put_off: Option<String>,
-    /// How many calls were put off for it.
+    /// The number of tries that were refused for that text.
     held_up: usize,
     breaks: VecDeque<PostBreak>,
 }
@@ -61,7 +62,7 @@ struct SmtpState {
 #[derive(Clone, Default)]
 pub struct Post(Arc<Mutex<SmtpState>>);
 
-/// Where a conversation stands.
+/// The state of an SMTP session.
 #[derive(Default)]
 struct Session {
     greeted: bool,
@@ -75,22 +76,22 @@ impl Post {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything that arrived, in its order.
+    /// All letters that arrived, in order.
     pub fn arrived(&self) -> Vec<Delivered> {
         self.board().arrived.clone()
     }
 
-    /// From now on letters that contain `words` are put off with a 451. `None`: no letter is.
+    /// Refuses letters that contain `words` with a 451 from now on. `None` refuses none.
     pub fn put_off(&self, words: Option<&str>) {
         self.board().put_off = words.map(str::to_owned);
     }
 
-    /// How many tries to send a letter were put off for its words.
+    /// The number of tries to send a letter that were refused for its words.
     pub fn held_up(&self) -> usize {
         self.board().held_up
     }
 
-    /// From now on there is no such mailbox.
+    /// Closes a mailbox from now on.
     pub fn close(&self, address: &str) {
         self.board().closed.insert(address.to_owned());
     }
@@ -187,7 +188,7 @@ impl Post {
         format!("{text}\r\n")
     }
 
-    /// `None`: the connection breaks.
+    /// Takes a letter. `None` breaks the connection.
     fn take(&self, session: &mut Session, letter: &[u8]) -> Option<&'static [u8]> {
         let broken = self.breaks(&[PostBreak::Busy, PostBreak::AnswerLost]);
         let to = std::mem::take(&mut session.to);
@@ -215,7 +216,7 @@ async fn read_letter(reader: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Re
     loop {
         let from = letter.len();
         if limited.read_until(b'\n', &mut letter).await? == 0 {
-            // What does not end is no letter (RFC 5321, section 4.1.1.4), and nor is what is too long.
+            // A letter without an end (RFC 5321, section 4.1.1.4), or a letter that is too long, is none.
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         match letter.get(from..) {
@@ -223,7 +224,8 @@ async fn read_letter(reader: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Re
                 letter.truncate(from);
                 return Ok(letter);
             }
-            // Of two points at the beginning of a line one is the letter's own (RFC 5321, section 4.5.2).
+            // A line that begins with two points has one of its own; the other is transparency (RFC 5321, section
+            // 4.5.2).
             Some([b'.', b'.', ..]) => _ = letter.remove(from),
             _ => {}
         }
@@ -273,7 +275,7 @@ fn read(letter: &[u8]) -> Option<Delivered> {
 mod tests {
     use super::*;
 
-    /// Says all of it and hangs up.
+    /// Sends the whole text and hangs up.
     async fn said(text: &str) -> Post {
         let post = Post::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -6,29 +6,29 @@ use tokio::time::Instant;
 
 use crate::{Fault, SandboxClock, hook_faults::HookFaults, robots::Robot};
 
-/// What the account has from the start.
+/// The initial content of the account.
 #[derive(Debug, Clone)]
 pub struct Seed {
     pub subdomain: String,
     pub client_id: String,
     pub client_secret: String,
     pub redirect_uri: String,
-    /// A token that is withdrawn only by hand.
+    /// A token that lasts until a person revokes it.
     pub long_lived: String,
     pub pipelines: Vec<PipelineSeed>,
     /// Requests a second for an integration.
     pub rate: usize,
-    /// The paid add-on "filters".
+    /// True if the account has the paid add-on "filters".
     pub filters: bool,
     pub clock: SandboxClock,
-    /// Webhooks are kept for `take_hooks` instead of being posted.
+    /// True if webhooks are kept for `take_hooks` instead of being posted.
     pub keeps_hooks: bool,
 }
 
 #[derive(Debug, Clone)]
 pub struct PipelineSeed {
     pub name: String,
-    /// Between Unsorted and the two closing stages that every pipeline has.
+    /// Stages between Unsorted and the two closing stages, which every pipeline has.
     pub stages: Vec<String>,
 }
 
@@ -75,7 +75,7 @@ pub struct Hook {
     pub destination: String,
     pub settings: BTreeSet<String>,
     pub disabled: bool,
-    /// Bad answers since it was subscribed.
+    /// Bad answers since the subscription.
     pub bad: u32,
     pub created_at: u64,
 }
@@ -88,11 +88,11 @@ pub struct State {
     pub tags: BTreeMap<String, BTreeMap<String, u64>>,
     pub pipelines: Vec<Pipeline>,
     pub hooks: Vec<Hook>,
-    /// Access tokens with their end.
+    /// Access tokens with their expiry.
     pub access: BTreeMap<String, u64>,
     /// Refresh tokens that still work.
     pub refresh: BTreeSet<String>,
-    /// Authorisation codes with their end.
+    /// Authorisation codes with their expiry.
     pub codes: BTreeMap<String, u64>,
     pub issued: u64,
     pub window: VecDeque<Instant>,
@@ -102,12 +102,12 @@ pub struct State {
     pub faults: Vec<Fault>,
     pub hook_faults: HookFaults,
     pub calls: BTreeMap<String, u64>,
-    /// Rows in the bin, by entity: a manager may restore them.
+    /// Rows in the bin, by entity. A manager can restore them.
     pub bin: BTreeMap<String, BTreeMap<u64, Map<String, Value>>>,
     pub robots: Vec<Robot>,
-    /// Seconds to add to the clock.
+    /// Seconds added to the clock.
     ahead: u64,
-    /// The second at which the clock is held.
+    /// The second at which the clock is held, if it is.
     held: Option<u64>,
 }
 
@@ -124,7 +124,7 @@ pub struct ClockMove {
 }
 
 pub const ACCOUNT: u64 = 28_805_383;
-/// The admin who gave the token.
+/// The user id of the admin who gave the token.
 pub const USER: u64 = 504_141;
 pub const MANAGER: u64 = 504_142;
 
@@ -178,7 +178,7 @@ impl State {
         for (index, name) in seed.stages.iter().enumerate() {
             statuses.push(Status { id: self.id(), name: name.clone(), sort: 20 + 10 * index as u64, kind: 0 });
         }
-        // 142 is won and 143 lost in every pipeline.
+        // Every pipeline has 142 for won and 143 for lost.
         statuses.push(Status { id: 142, name: "Успешно реализовано".into(), sort: 10_000, kind: 0 });
         statuses.push(Status {
             id: 143, name: "Закрыто и не реализовано".into(), sort: 11_000, kind: 0
@@ -200,7 +200,7 @@ impl State {
         }
     }
 
-    /// Rows that are there, not in the bin.
+    /// True if the row exists and is not in the bin.
     pub fn there(&self, entity: &str, id: u64) -> bool {
         self.entities.get(entity).is_some_and(|all| all.contains_key(&id))
     }

@@ -1,4 +1,4 @@
-//! Row by row, with the original's codes and dotted paths. One bad row refuses the whole batch.
+//! Checks rows one by one, with the original's codes and dotted paths. One bad row fails the whole batch.
 
 use serde_json::{Map, Value, json};
 
@@ -29,7 +29,7 @@ impl Errors {
     }
 }
 
-/// The errors of one row, as an entry of `validation-errors`; `None` when it is fine.
+/// The errors of one row, as an entry of `validation-errors`. `None` if the row is valid.
 pub fn row(state: &State, entity: &str, row: &Value, index: usize, update: bool) -> Option<Value> {
     let mut errors = Errors(Vec::new());
     match row.as_object() {

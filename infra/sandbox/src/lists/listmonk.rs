@@ -1,4 +1,5 @@
-//! listmonk: listmonk.app/docs/apis/subscribers, and what knadh/listmonk's own SQL does: an e-mail that exists is 409, `add` with a status
+//! listmonk, after listmonk.app/docs/apis/subscribers and the SQL of knadh/listmonk. An existing e-mail is 409. `add`
+//! with a status overwrites the subscription's status; without one, a known subscription keeps its own.
 //! overwrites the one that there was, without one a known subscription keeps its own.
 
 use axum::{
@@ -51,7 +52,8 @@ pub async fn health(headers: HeaderMap) -> Response {
     if is_user(&headers) { Json(json!({ "data": true })).into_response() } else { forbidden() }
 }
 
-/// Of SQL it understands what is asked of it: `subscribers.email IN ('a','b')`, or `= 'a'`; and who left a list, the latest first.
+/// Understands only the SQL that the hub uses: `subscribers.email IN ('a','b')` or `= 'a'`, and the people who left a
+/// list, the latest first.
 pub async fn query(State(lists): State<Lists>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
     if !is_user(&headers) {
         return forbidden();
@@ -73,7 +75,7 @@ pub async fn query(State(lists): State<Lists>, Query(asked): Query<Asked>, heade
         .into_response()
 }
 
-/// As listmonk shows one.
+/// A subscriber as listmonk shows it.
 fn subscriber(books: &ListAccounts, email: &str) -> Option<Value> {
     const AT: &str = "2027-01-01T00:00:00.000000Z";
     let id = books.ids.get(email)?;
@@ -92,7 +94,7 @@ fn subscriber(books: &ListAccounts, email: &str) -> Option<Value> {
     }))
 }
 
-/// Those who stand so on a list, page by page.
+/// Subscribers with this status on a list, page by page.
 fn of_status(lists: &Lists, list: &str, status: &str, asked: &Asked) -> Response {
     let size = asked.per_page.as_ref().and_then(|size| size.parse::<usize>().ok()).unwrap_or(20);
     let books = lists.books();
@@ -142,7 +144,7 @@ pub async fn lists(State(lists): State<Lists>, headers: HeaderMap, Json(body): J
     for list in targets.iter().map(u64::to_string) {
         for email in &emails {
             match body.get("action").and_then(Value::as_str) {
-                // With a status it overwrites even who left (its own SQL).
+                // With a status, `add` overwrites even an unsubscribed one (listmonk's own SQL).
                 Some("add") if status.is_some() || books.standing(&list, email).is_none() => {
                     books.put(&list, email, Standing::Subscribed);
                 }

@@ -1,5 +1,5 @@
-//! Mailchimp Marketing API 3.0: mailchimp.com/developer/marketing/api (problem+json, batch subscribe of 500, states of members), with the
-//! errors that recorded fixtures of grouparoo/grouparoo show.
+//! Mailchimp Marketing API 3.0 (mailchimp.com/developer/marketing/api): problem+json, batch subscribe of 500, states
+//! of members. The errors are those of recorded fixtures of grouparoo/grouparoo.
 
 use axum::{
     Json,
@@ -148,7 +148,7 @@ pub async fn put(
     }
     let mut books = lists.books();
     let known = books.standing(&list, &email);
-    // Only the person themselves comes back after leaving.
+    // After leaving, only the person themselves can subscribe again.
     if known == Some(Standing::Unsubscribed) && body.get("status").and_then(Value::as_str) == Some("subscribed") {
         let detail = format!(
             "{email} is in a compliance state due to unsubscribe, bounce, or compliance review and cannot be subscribed."
@@ -183,7 +183,7 @@ pub async fn archive(
     }
 }
 
-/// Done at once; the original takes its time.
+/// A batch is done at once. The original takes its time.
 pub async fn batches(State(lists): State<Lists>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
     if !is_key(&headers) {
         return unauthorised();

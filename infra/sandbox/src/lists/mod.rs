@@ -1,4 +1,5 @@
-//! Stand-ins for mailing lists: the originals' limits, errors and memory of who left. The sources stand in each file.
+//! Stand-ins for mailing lists, with the originals' limits, errors and memory of unsubscribed people. Each file names
+//! its sources.
 
 mod listmonk;
 mod mailchimp;
@@ -21,35 +22,35 @@ use axum::{
 };
 use tokio::net::TcpListener;
 
-/// How an address stands on a list.
+/// The state of an address on a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     Subscribed,
     Unsubscribed,
-    /// Taken off by the owner; the provider remembers them.
+    /// Taken off by the owner. The provider remembers the address.
     Archived,
 }
 
-/// What breaks at the next call.
+/// The fault of the next call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListBreak {
-    /// It took effect, and the answer is lost.
+    /// The call takes effect, and its answer is lost.
     AnswerLost,
-    /// Nothing happened, and it answers 500.
+    /// The call has no effect, and the answer is 500.
     Broken,
-    /// 429, or the provider's own word for it.
+    /// The answer is 429, or the provider's own error for it.
     TooMany,
 }
 
 #[derive(Default)]
 pub(crate) struct ListAccounts {
-    /// By list and lower-cased address.
+    /// Members by list and lower-cased address.
     pub members: BTreeMap<String, BTreeMap<String, Standing>>,
     /// listmonk's subscribers by address.
     pub ids: BTreeMap<String, u64>,
-    /// Addresses that never may come back, or that no list takes.
+    /// Addresses that must never come back, or that no list takes.
     pub barred: BTreeSet<String>,
-    /// Whom the truth says not to add: each who is added all the same is counted.
+    /// Addresses that a test forbids to add. Each addition is a violation.
     pub forbidden: BTreeSet<String>,
     pub violations: Vec<String>,
     breaks: VecDeque<ListBreak>,
@@ -62,7 +63,7 @@ impl ListAccounts {
         self.members.get(list)?.get(&email.to_lowercase()).copied()
     }
 
-    /// The one way onto a list.
+    /// Sets the state of an address on a list. Nothing else adds members.
     pub fn put(&mut self, list: &str, email: &str, standing: Standing) {
         let email = email.to_lowercase();
         if standing == Standing::Subscribed && self.forbidden.contains(&email) {
@@ -71,7 +72,7 @@ impl ListAccounts {
         self.members.entry(list.to_owned()).or_default().insert(email, standing);
     }
 
-    /// Whether more than `most` calls came within `span`.
+    /// True if more than `most` calls came within `span`.
     pub fn over(&mut self, most: usize, span: Duration) -> bool {
         let now = Instant::now();
         self.recent.push_back(now);
@@ -82,11 +83,11 @@ impl ListAccounts {
     }
 }
 
-/// Every provider of lists at once.
+/// The stand-ins of all list providers.
 #[derive(Clone, Default)]
 pub struct Lists(Arc<Mutex<ListAccounts>>);
 
-/// The key that all of the stand-ins take.
+/// The key that all of these stand-ins accept.
 pub const KEY: &str = "dev-list-key-us21";
 
 impl Lists {
@@ -104,7 +105,7 @@ impl Lists {
             .route("/3.0/batches", post(mailchimp::batches))
             .route("/api/importContacts", post(unisender::import))
             .route("/api/exclude", post(unisender::exclude))
-            // With the language that the real one has before it.
+            // The real API has a language before the path.
             .route("/{language}/api/importContacts", post(unisender::import))
             .route("/{language}/api/exclude", post(unisender::exclude))
             .route("/oauth/access_token", post(sendpulse::token))
@@ -125,29 +126,29 @@ impl Lists {
         axum::serve(listener, self.router()).await
     }
 
-    /// Who would get a letter that is sent to this list.
+    /// Addresses that would get a letter to this list.
     pub fn mailed(&self, list: &str) -> BTreeSet<String> {
         let books = self.books();
         let all = books.members.get(list).into_iter().flatten();
         all.filter(|(_, standing)| **standing == Standing::Subscribed).map(|(email, _)| email.clone()).collect()
     }
 
-    /// Whether the provider knows that they left, by their own hand or by ours.
+    /// True if the provider knows that the address left, by the person's or the hub's action.
     pub fn ever_left(&self, list: &str, email: &str) -> bool {
         self.books().standing(list, email) == Some(Standing::Unsubscribed)
     }
 
-    /// They press "unsubscribe" in a letter.
+    /// The person presses "unsubscribe" in a letter.
     pub fn leaves(&self, list: &str, email: &str) {
         self.books().put(list, email, Standing::Unsubscribed);
     }
 
-    /// A list never takes this address.
+    /// Makes all lists refuse this address.
     pub fn bar(&self, email: &str) {
         self.books().barred.insert(email.to_lowercase());
     }
 
-    /// From now on adding this address is a violation, or no longer one.
+    /// Makes adding this address a violation, or no longer one.
     pub fn forbid(&self, email: &str, forbidden: bool) {
         let mut books = self.books();
         let email = email.to_lowercase();
@@ -158,7 +159,7 @@ impl Lists {
         };
     }
 
-    /// Addresses that were added although it was forbidden.
+    /// Addresses that were added although a test forbade it.
     pub fn violations(&self) -> Vec<String> {
         self.books().violations.clone()
     }
@@ -184,7 +185,7 @@ async fn faults(State(lists): State<Lists>, request: Request, next: Next) -> Res
         Some(ListBreak::TooMany) => StatusCode::TOO_MANY_REQUESTS.into_response(),
         Some(ListBreak::AnswerLost) => {
             _ = next.run(request).await;
-            // What a gateway says that lost its upstream.
+            // The answer of a gateway that lost its upstream.
             StatusCode::BAD_GATEWAY.into_response()
         }
     }

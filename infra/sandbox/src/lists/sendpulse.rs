@@ -1,5 +1,5 @@
-//! SendPulse address books: sendpulse.com/integrations/api/bulk-email; ten calls a second, `{"result": true}` for all rows together, errors as
-//! `{error_code, message}`.
+//! SendPulse address books (sendpulse.com/integrations/api/bulk-email): ten calls a second, `{"result": true}` for
+//! all rows together, errors as `{error_code, message}`.
 
 use std::time::Duration;
 
@@ -26,13 +26,13 @@ fn error(code: u32, message: &str) -> Response {
     (StatusCode::BAD_REQUEST, Json(json!({ "error_code": code, "message": message }))).into_response()
 }
 
-/// Addresses, whether bare or with variables; at most a hundred.
+/// The addresses of a call, bare or with variables; at most a hundred.
 #[allow(clippy::result_large_err, reason = "what is answered instead")]
 fn asked(lists: &Lists, headers: &HeaderMap, body: &Value) -> Result<Vec<String>, Response> {
     if let Some(out) = kept_out(lists, headers) {
         return Err(out);
     }
-    // Its own client sends the addresses as a text of JSON.
+    // SendPulse's own client sends the addresses as JSON within a string.
     let text = body.get("emails").and_then(Value::as_str).and_then(|text| serde_json::from_str::<Value>(text).ok());
     let emails = text.as_ref().or_else(|| body.get("emails"));
     let all = emails.and_then(Value::as_array).into_iter().flatten();

@@ -1,5 +1,5 @@
-//! UniSender: unisender.com/ru/support/api/contacts/importContacts and …/exclude. Errors of the whole come with 200; who left is not made active
-//! by an import.
+//! UniSender (unisender.com/ru/support/api/contacts/importContacts and …/exclude). Errors of the whole call come with
+//! 200. An import does not reactivate an unsubscribed address.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,7 +21,7 @@ fn error(code: &str, text: &str) -> Response {
     Json(json!({ "error": text, "code": code, "result": "" })).into_response()
 }
 
-/// What keeps a call out.
+/// The error of a call that is refused as a whole.
 fn kept_out(lists: &Lists, fields: &BTreeMap<String, String>) -> Option<Response> {
     if fields.get("api_key").map(String::as_str) != Some(KEY) {
         return Some(Json(json!({ "error": "API key is invalid", "code": "invalid_api_key" })).into_response());

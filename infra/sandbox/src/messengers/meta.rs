@@ -1,5 +1,5 @@
-//! Meta's Graph API: the Send API of Messenger and the messages of WhatsApp (developers.facebook.com/docs/messenger-platform/
-//! error-codes, …/whatsapp/cloud-api/support/error-codes).
+//! Meta's Graph API: the Send API of Messenger and the messages of WhatsApp. Sources:
+//! developers.facebook.com/docs/messenger-platform/error-codes, …/whatsapp/cloud-api/support/error-codes.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Stand-ins for what messengers and an SMS gateway take messages with: the originals' errors and limits, and fans at the
-//! other end. The sources stand in each file.
+//! Stand-ins for the sending APIs of messengers and an SMS gateway, with the originals' errors and limits. Fans are
+//! at the other end. Each file names its sources.
 
 mod meta;
 mod sms;
@@ -36,25 +36,25 @@ pub enum Platform {
     Sms,
 }
 
-/// What breaks at the next call, and how often.
+/// The fault of the next call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Break {
-    /// Flood control, for so many seconds.
+    /// Flood control, for this many seconds.
     Flood(u64),
-    /// It took effect, and the connection breaks.
+    /// The call takes effect, and the connection breaks.
     AnswerLost,
-    /// Nothing happened, and it answers 500.
+    /// The call has no effect, and the answer is 500.
     Broken,
 }
 
 /// A fan's side of a chat.
 #[derive(Debug, Clone, Default)]
 pub struct Fan {
-    /// They opened it and let us write.
+    /// The fan opened the chat and may get messages.
     pub open: bool,
     pub blocked: bool,
-    /// Unix seconds of their last sign.
+    /// Unix seconds of the fan's last action.
     pub heard_at: u64,
 }
 
@@ -64,9 +64,9 @@ pub struct Arrived {
     pub platform: Platform,
     pub to: String,
     pub text: String,
-    /// Where its button leads.
+    /// The URL of the message's button.
     pub button: Option<String>,
-    /// What the sender gave along: a random id, a callback's data, an id.
+    /// The sender's own key: a random id, a callback's data, or an id.
     pub key: Option<String>,
     pub id: String,
     #[serde(skip)]
@@ -84,11 +84,11 @@ pub(crate) struct MessageLog {
     next: u64,
 }
 
-/// Every messenger at once.
+/// The stand-ins of all messengers.
 #[derive(Clone)]
 pub struct Messengers(Arc<Mutex<MessageLog>>, Lists, Payments);
 
-/// The tokens that the stand-ins take.
+/// The tokens that the stand-ins accept.
 pub const TOKENS: [(Platform, &str); 6] = [
     (Platform::Telegram, "7172552019:dev-telegram-token"),
     (Platform::Viber, "dev-viber-token"),
@@ -131,7 +131,7 @@ impl MessageLog {
         given.is_some() && self.tokens.get(&platform).map(String::as_str) == given
     }
 
-    /// Whether more than `most` calls came within `span`.
+    /// True if more than `most` calls came within `span`.
     pub(crate) fn over(&mut self, platform: Platform, most: usize, span: Duration) -> bool {
         over(self.calls.entry(platform).or_default(), most, span)
     }
@@ -163,7 +163,7 @@ fn over(calls: &mut VecDeque<Instant>, most: usize, span: Duration) -> bool {
     false
 }
 
-/// One message as its API told it.
+/// One message as its API received it.
 pub(crate) struct LoggedMessage {
     pub to: String,
     pub text: String,
@@ -193,12 +193,12 @@ impl Messengers {
             .merge(self.2.router())
     }
 
-    /// A payment provider's books at the same address.
+    /// The payment provider's stand-in at the same address.
     pub fn payments(&self) -> &Payments {
         &self.2
     }
 
-    /// The mailing lists at the same address.
+    /// The list providers' stand-ins at the same address.
     pub fn lists(&self) -> &Lists {
         &self.1
     }
@@ -211,7 +211,7 @@ impl Messengers {
         axum::serve(listener, self.router()).await
     }
 
-    /// A fan opens a chat, or gives another sign of life.
+    /// A fan opens a chat, or acts in it again.
     pub fn open(&self, platform: Platform, id: &str) {
         let mut board = self.board();
         let fan = board.fans.entry((platform, id.to_owned())).or_default();
@@ -222,7 +222,7 @@ impl Messengers {
         self.board().fans.entry((platform, id.to_owned())).or_default().blocked = true;
     }
 
-    /// Their last sign was so many seconds ago.
+    /// Sets the fan's last action this many seconds back.
     pub fn silent_for(&self, platform: Platform, id: &str, seconds: u64) {
         let mut board = self.board();
         let fan = board.fans.entry((platform, id.to_owned())).or_default();
@@ -233,22 +233,22 @@ impl Messengers {
         self.board().breaks.push((platform, how, times));
     }
 
-    /// Another token than the one that the sender has.
+    /// Changes the accepted token, so that the sender's becomes wrong.
     pub fn change_token(&self, platform: Platform, token: &str) {
         self.board().tokens.insert(platform, token.to_owned());
     }
 
-    /// Everything that arrived, in its order.
+    /// All messages that arrived, in order.
     pub fn arrived(&self) -> Vec<Arrived> {
         self.board().arrived.clone()
     }
 
-    /// Calls refused for their rate.
+    /// Calls that were refused because of their rate.
     pub fn over_the_rate(&self, platform: Platform) -> u32 {
         self.board().refused.get(&platform).copied().unwrap_or(0)
     }
 
-    /// Takes a message that passed every check, unless something is to break.
+    /// Takes a message that passed every check, unless a fault is set.
     pub(crate) fn take(
         &self,
         platform: Platform,

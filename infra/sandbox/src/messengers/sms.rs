@@ -1,4 +1,4 @@
-//! smsc.ru: send.php and status.php with fmt=3 (smsc.ru/api/http). One and the same message twice within a minute is error 9.
+//! smsc.ru: send.php and status.php with fmt=3 (smsc.ru/api/http). The same message twice within a minute is error 9.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! Telegram Bot API, sendMessage: errors as tdlib/telegram-bot-api words them.
+//! Telegram Bot API, sendMessage. Errors have the wording of tdlib/telegram-bot-api.
 
 use std::time::Duration;
 
@@ -57,7 +57,8 @@ pub async fn send(State(all): State<Messengers>, Path(bot): Path<String>, body: 
         if fan.blocked {
             return refusal(403, "Forbidden: bot was blocked by the user");
         }
-        // 30 a second in all, one a second in a chat with a little patience (core.telegram.org/bots/faq).
+        // The limit is 30 a second in all, and one a second in a chat with a little tolerance
+        // (core.telegram.org/bots/faq).
         if board.over(OWN, 30, Duration::from_secs(1)) || board.over_to(OWN, &chat, 3, Duration::from_secs(2)) {
             board.refuse(OWN);
             return flood(1);

@@ -1,4 +1,4 @@
-//! Viber, send_message: errors come with HTTP 200 (developers.viber.com, "Error codes").
+//! Viber, send_message. Errors come with HTTP 200 (developers.viber.com, "Error codes").
 
 use axum::{
     Json,

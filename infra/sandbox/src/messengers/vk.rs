@@ -1,5 +1,5 @@
-//! VK, messages.send: always HTTP 200; codes from VKCOM/vk-api-schema. A random_id that was seen before answers with the first
-//! message's id and sends nothing.
+//! VK, messages.send. Every answer is HTTP 200; the codes are from VKCOM/vk-api-schema. A known random_id gets the
+//! first message's id again and sends nothing.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Fields, VtigerSandbox};
 use crate::{Fault, responses};
 
-/// The manager whose hands these are, where a call names none.
+/// The user id of the manager, if a call names none.
 const MANAGER: u64 = 5;
 
 pub(super) fn router() -> Router<VtigerSandbox> {
@@ -77,10 +77,10 @@ async fn forget_sessions(State(sandbox): State<VtigerSandbox>) -> Response {
 #[serde(deny_unknown_fields)]
 struct StageChange {
     stage: String,
-    /// Its new name.
+    /// The new name, if the stage is renamed.
     #[serde(default)]
     name: Option<String>,
-    /// It is deleted, and its deals get this one.
+    /// The stage for the deals, if the stage is deleted.
     #[serde(default)]
     instead: Option<String>,
 }

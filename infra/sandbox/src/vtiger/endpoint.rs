@@ -1,4 +1,4 @@
-//! The one endpoint: which operation by which method, who may come in, and in which form it answers.
+//! The one endpoint: operations and their methods, access, and the form of answers.
 
 use std::collections::BTreeMap;
 
@@ -127,7 +127,7 @@ pub(crate) async fn door(Shared(sandbox): Shared<VtigerSandbox>, request: Reques
     }
     let session = all.get("sessionName").and_then(|name| sandbox.state().sessions.get(name).cloned());
     let answer = {
-        // The session's own turn, and the time that the call takes within it.
+        // The lock of the session. The call's duration passes while it is held.
         let _turn = match &session {
             Some(session) => Some(session.turn.lock().await),
             None => None,
@@ -169,7 +169,7 @@ fn respond(
     let Some((name, wanted, parameters)) = OPERATIONS.iter().find(|(name, _, _)| *name == operation) else {
         return uncaught("text/html; charset=UTF-8");
     };
-    // By another method its parameters are not seen.
+    // With another method the server does not see the parameters.
     let seen = |key: &str| if *wanted == method { given.get(key).cloned().unwrap_or_default() } else { String::new() };
     let values: Vec<String> = parameters.iter().map(|key| seen(key)).collect();
     let answer = match (*name, all.get("sessionName"), session) {
@@ -224,7 +224,7 @@ impl State {
             let known = self.seed.users.iter().find(|one| one.name == user).map(|one| one.number);
             let number = known.ok_or_else(|| denied("username does not exists"))?;
             let (token, ends) = (self.token(), self.now() + 300);
-            // The user's earlier challenge is gone with it.
+            // A new challenge replaces the user's earlier one.
             self.challenges.insert(number, (token.clone(), ends));
             return Ok(json!({ "token": token, "serverTime": self.now(), "expireTime": ends }));
         }
@@ -258,7 +258,7 @@ impl State {
         let value = |index: usize| values.get(index).map(String::as_str).unwrap_or_default();
         let element = |index: usize| -> Result<Fields, Wrong> {
             match value(index) {
-                // What is not there at all is not caught.
+                // The server does not catch a missing value.
                 "" => Err(Wrong::Uncaught),
                 text => match serde_json::from_str(text) {
                     Ok(Value::Object(fields)) => Ok(fields),
@@ -290,7 +290,7 @@ impl State {
                 self.revise(user, &id, fields)
             }
             "delete" => self.delete(user, &needed(0, "id")?),
-            // A parameter of its handler is not declared there: uncaught on PHP 8, whatever is asked.
+            // The handler does not declare one of its parameters, which PHP 8 does not catch.
             "sync" => Err(Wrong::Uncaught),
             "relatedtypes" => Ok(result_of(&format!("relatedtypes_{}", value(0)))),
             "add_related" => self.relate(value(0), value(1), value(2)),
@@ -305,7 +305,7 @@ impl State {
         self.seed.users.iter().any(|one| one.number == user && one.admin)
     }
 
-    /// Modules that a profile has not (recorded: limited_user_...).
+    /// True for a module that the user's profile does not have (recorded: limited_user_...).
     pub(crate) fn hidden(&self, user: u64, module: &str) -> bool {
         !self.admin(user) && matches!(module, "Leads" | "Users") || self.hidden.contains(module)
     }

@@ -1,4 +1,4 @@
-//! What a manager or a workflow does in Vtiger's pages. Nothing of it sends a webhook.
+//! Actions of a manager or a workflow in Vtiger's pages. They send no webhook.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ fn number(id: &str) -> Option<u64> {
 }
 
 impl State {
-    /// A workflow moves a deal that comes to its stage; it acts as the administrator.
+    /// A workflow moves a deal that comes to its stage. It acts as the administrator.
     pub(super) fn run_workflows(&mut self, number: u64) {
         let Some(record) = self.records.get_mut(&number).filter(|record| record.module == "Potentials") else { return };
         let stage = plain(record.fields.get("sales_stage"));
@@ -26,7 +26,7 @@ impl State {
         stage.pointer_mut("/type/picklistValues")?.as_array_mut()
     }
 
-    /// Deals of a stage get another; the time of their change stays, as it does there.
+    /// Gives the deals of a stage another stage. Their time of change stays, as in Vtiger.
     fn restage(&mut self, from: &str, to: &str) {
         for record in self.records.values_mut().filter(|record| record.module == "Potentials") {
             if plain(record.fields.get("sales_stage")) == from {
@@ -37,7 +37,7 @@ impl State {
 }
 
 impl VtigerSandbox {
-    /// What a manager changes by hand.
+    /// A manager changes a record.
     pub fn by_manager(&self, user: u64, id: &str, changes: &[(&str, &str)]) {
         let fields = changes.iter().map(|(field, value)| ((*field).to_owned(), Value::from(*value))).collect();
         self.changed_by_manager(user, id, fields);
@@ -45,7 +45,7 @@ impl VtigerSandbox {
 
     pub(super) fn changed_by_manager(&self, user: u64, id: &str, fields: Fields) -> bool {
         let mut state = self.state();
-        // By their own rights in its pages, which are not the webservice's.
+        // The pages use the manager's own rights, not those of the webservice.
         if state.revise(1, id, fields).is_err() {
             return false;
         }
@@ -55,7 +55,7 @@ impl VtigerSandbox {
         true
     }
 
-    /// What a manager adds by hand; the answer is its id.
+    /// A manager adds a record. Returns its id.
     pub fn added_by_manager(&self, user: u64, module: &str, fields: &[(&str, &str)]) -> Option<String> {
         let mut all: Fields = fields.iter().map(|(field, value)| ((*field).to_owned(), Value::from(*value))).collect();
         all.entry("assigned_user_id").or_insert_with(|| format!("19x{user}").into());
@@ -63,7 +63,7 @@ impl VtigerSandbox {
         made.get("id").and_then(Value::as_str).map(str::to_owned)
     }
 
-    /// Copies a record with all its fields, the hub's own among them; the answer is the copy's id.
+    /// Copies a record with all its fields, including the hub's own. Returns the copy's id.
     pub fn copied_by_manager(&self, user: u64, id: &str) -> Option<String> {
         let mut state = self.state();
         let record = state.records.get(&number(id)?).filter(|record| !record.deleted)?;
@@ -72,7 +72,7 @@ impl VtigerSandbox {
         made.get("id").and_then(Value::as_str).map(str::to_owned)
     }
 
-    /// Into the recycle bin: from then on nothing tells it from a record that never was.
+    /// Moves a record into the recycle bin. From then on it cannot be told from a record that never existed.
     pub fn deleted_by_manager(&self, id: &str) {
         let mut state = self.state();
         if let Some(record) = number(id).and_then(|number| state.records.get_mut(&number)) {
@@ -80,8 +80,8 @@ impl VtigerSandbox {
         }
     }
 
-    /// Out of the recycle bin, as it was. `submissions`: the time of change is the present, and the manager changed it last, as
-    /// 8.4 writes it; earlier versions and coreBOS write neither.
+    /// Restores a record from the recycle bin as it was. With `submissions` the time of change is now and the manager
+    /// made it, as in 8.4. Earlier versions and coreBOS write neither.
     pub fn restored_by_manager(&self, user: u64, id: &str, submissions: bool) {
         let mut state = self.state();
         let now = state.written_at();
@@ -93,7 +93,7 @@ impl VtigerSandbox {
         }
     }
 
-    /// Gives a record another time of change, such as an import or a clock that was wrong leaves behind.
+    /// Sets a record's time of change, such as an import or a wrong clock leaves behind.
     pub fn set_modified(&self, id: &str, text: &str) {
         let mut state = self.state();
         if let Some(record) = number(id).and_then(|number| state.records.get_mut(&number)) {
@@ -101,17 +101,17 @@ impl VtigerSandbox {
         }
     }
 
-    /// The zone in which the server writes times from now on, in seconds east of UTC.
+    /// Sets the time zone in which the server writes times, in seconds east of UTC.
     pub fn set_zone(&self, seconds: i64) {
         self.state().zone = seconds;
     }
 
-    /// Takes the right to see one record away from the hub's user: its owner is another one now.
+    /// Hides one record from the hub's user, as after a change of its owner.
     pub fn hide(&self, id: &str) {
         self.state().hidden_records.extend(number(id));
     }
 
-    /// Merges two records: `kept` gets what points at `gone` and its values where it has none itself.
+    /// Merges two records: `kept` gets the links to `gone`, and its values for empty fields.
     pub fn merged_by_manager(&self, user: u64, gone: &str, kept: &str) -> bool {
         let mut state = self.state();
         let (Some(old), Some(new)) = (number(gone).filter(|_| gone != kept), number(kept)) else { return false };
@@ -144,7 +144,7 @@ impl VtigerSandbox {
         true
     }
 
-    /// Renames a value of the picklist "Sales Stage"; deals that have it follow.
+    /// Renames a value of the picklist "Sales Stage". Deals with it follow.
     pub fn rename_stage(&self, stage: &str, to: &str) -> bool {
         let mut state = self.state();
         let found = state
@@ -162,7 +162,7 @@ impl VtigerSandbox {
         state.stage_values().into_iter().for_each(|all| all.push(json!({ "label": stage, "value": stage })));
     }
 
-    /// Deletes a value of the picklist "Sales Stage"; its deals get another, as Vtiger asks for.
+    /// Deletes a value of the picklist "Sales Stage". Its deals get another, as Vtiger demands.
     pub fn delete_stage(&self, stage: &str, instead: &str) -> bool {
         let mut state = self.state();
         let Some(all) = state.stage_values() else { return false };
@@ -173,12 +173,12 @@ impl VtigerSandbox {
         gone
     }
 
-    /// Workflows: a deal that comes to the first stage is moved to the second.
+    /// Sets the workflows: each moves a deal that comes to its first stage to the second.
     pub fn set_workflows(&self, all: Vec<(String, String)>) {
         self.state().workflows = all;
     }
 
-    /// Takes a field away, as an administrator does in the layout editor.
+    /// Deletes a field, as an administrator does in the layout editor.
     pub fn delete_field(&self, module: &str, field: &str) {
         let mut state = self.state();
         if let Some(module) = state.modules.get_mut(module) {

@@ -1,5 +1,5 @@
-//! VtigerCRM 8.4.0's webservice, made of nothing but what was recorded from a running one (`recorded/vtiger`), and held to
-//! it by a test that plays the recordings against it. What is silently cut, dropped or replaced there is here, too.
+//! VtigerCRM 8.4.0's webservice, built only from recordings of a running one (`recorded/vtiger`). A test plays the
+//! recordings against it. It silently cuts, drops and replaces the same values.
 
 mod control;
 mod endpoint;
@@ -29,7 +29,7 @@ pub struct VtigerUser {
     pub name: String,
     pub number: u64,
     pub access_key: String,
-    /// Sees and does everything.
+    /// True if the user may see and do everything.
     pub admin: bool,
     pub active: bool,
 }
@@ -39,11 +39,11 @@ pub struct VtigerSeed {
     pub users: Vec<VtigerUser>,
     /// Custom text fields: module, name, label.
     pub fields: Vec<(String, String, String)>,
-    /// Values of the picklist "Sales Stage" beside those that are there from the start.
+    /// Further values of the picklist "Sales Stage".
     pub stages: Vec<String>,
-    /// Whether invoices can be made: by 8.4.0 as it is shipped they cannot (recorded: `invoice` in 10 and in 11).
+    /// True if invoices can be created. In 8.4.0 as shipped they cannot (recorded: `invoice` in 10 and in 11).
     pub makes_invoices: bool,
-    /// What a call that writes takes, and one that reads: recorded 65 and 14 ms (timings).
+    /// The duration of a writing call and of a reading call; recorded: 65 and 14 ms (timings).
     pub write: Duration,
     pub read: Duration,
     pub clock: SandboxClock,
@@ -81,7 +81,7 @@ pub(crate) struct Record {
 #[derive(Clone)]
 pub(crate) struct Session {
     pub user: u64,
-    /// Calls of one session are serialised (timings: four in parallel through one are as slow as one after the other).
+    /// Serialises the calls of one session (timings: four in parallel are as slow as four in sequence).
     pub turn: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -95,27 +95,27 @@ pub(crate) struct State {
     pub numbers: BTreeMap<&'static str, u64>,
     pub next_line: u64,
     pub serial: u64,
-    /// The one challenge a user has, and when it ends.
+    /// The one challenge of each user, and its expiry.
     pub challenges: BTreeMap<u64, (String, u64)>,
     pub sessions: BTreeMap<String, Session>,
     /// Fields that an administrator marked as unique, by module.
     pub unique: BTreeMap<String, Vec<String>>,
     /// Modules to which the hub's user has no right.
     pub hidden: BTreeSet<String>,
-    /// Modules of which the hub's user sees no record.
+    /// Modules whose records the hub's user cannot see.
     pub private: BTreeSet<String>,
     pub calls: BTreeMap<String, u64>,
     pub faults: Vec<Fault>,
     pub down: bool,
-    /// The next invoice loses its last line to a neighbour.
+    /// True if the next invoice loses its last line.
     pub loses_a_line: bool,
-    /// Seconds to add to the clock.
+    /// Seconds added to the clock.
     pub ahead: u64,
-    /// Of the server's clock, in seconds east of UTC.
+    /// The time zone of the server's clock, in seconds east of UTC.
     pub zone: i64,
-    /// Records that the hub's user may not see.
+    /// Records that the hub's user cannot see.
     pub hidden_records: BTreeSet<u64>,
-    /// A deal that comes to the first stage is moved to the second by a workflow.
+    /// Workflows: a deal that comes to the first stage is moved to the second.
     pub workflows: Vec<(String, String)>,
 }
 
@@ -171,7 +171,7 @@ impl VtigerSandbox {
         axum::serve(listener, self.router()).await
     }
 
-    /// Living records of a module, as `retrieve` tells them, by their numbers.
+    /// Existing records of a module as `retrieve` returns them, by their numbers.
     pub fn records(&self, module: &str) -> Vec<Value> {
         let state = self.state();
         let living = state.records.iter().filter(|(_, record)| record.module == module && !record.deleted);
@@ -187,22 +187,23 @@ impl VtigerSandbox {
         self.state().faults.push(fault);
     }
 
-    /// Takes all faults of calls away.
+    /// Removes all faults of calls.
     pub fn clear_faults(&self) {
         self.state().faults.clear();
     }
 
-    /// The database stopped: 500 and an empty body for everything (recorded: database_down_...).
+    /// Stops or starts the database. While it is stopped, every answer is 500 with an empty body (recorded:
+    /// database_down_...).
     pub fn set_down(&self, down: bool) {
         self.state().down = down;
     }
 
-    /// PHP cleaned its sessions up.
+    /// Ends all sessions, as PHP's cleanup does.
     pub fn forget_sessions(&self) {
         self.state().sessions.clear();
     }
 
-    /// The number that the next record gets, for playing recordings.
+    /// Sets the number of the next record, for playing recordings.
     pub fn next_number(&self, number: u64) {
         self.state().next = number;
     }
@@ -217,7 +218,8 @@ impl VtigerSandbox {
         self.state().seed.users.iter_mut().filter(|one| one.name == user).for_each(|one| one.active = active);
     }
 
-    /// An administrator takes the right to a module away from the hub's user: `hidden`, the module itself; else all its records.
+    /// Takes a right from the hub's user. With `hidden` it is the right to the module itself, otherwise to all its
+    /// records.
     pub fn take_right(&self, module: &str, hidden: bool) {
         let mut state = self.state();
         let State { hidden: modules, private, .. } = &mut *state;
@@ -231,7 +233,7 @@ impl VtigerSandbox {
         state.hidden_records.clear();
     }
 
-    /// Lets the clock go on.
+    /// Moves the clock on.
     pub fn pass(&self, seconds: u64) {
         self.state().ahead += seconds;
     }
@@ -240,7 +242,7 @@ impl VtigerSandbox {
         self.state().seed.makes_invoices = makes;
     }
 
-    /// Only for measuring: how long calls take from now on.
+    /// Sets how long calls take from now on. Only for measurements.
     pub fn set_pace(&self, write: Duration, read: Duration) {
         let mut state = self.state();
         (state.seed.write, state.seed.read) = (write, read);

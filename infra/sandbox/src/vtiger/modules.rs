@@ -1,16 +1,16 @@
-//! Modules and their fields, as `describe` told them.
+//! Modules and their fields, as `describe` returned them.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// Where descriptions were recorded.
+/// Recordings that contain descriptions.
 const RECORDED: [&str; 2] = [
     include_str!("../../recorded/vtiger/02_meta.json"),
     include_str!("../../recorded/vtiger/10_companies_tasks_invoices.json"),
 ];
 
-/// What numbers of records begin with, by their recorded values.
+/// The prefixes of record numbers, from their recorded values.
 const SERIES: [(&str, &str, &str); 7] = [
     ("Contacts", "contact_no", "CON"),
     ("Potentials", "potential_no", "POT"),
@@ -34,7 +34,7 @@ pub(crate) struct Module {
     /// The result of `describe`.
     pub described: Value,
     pub fields: Vec<Field>,
-    /// The field that is counted up, and what its values begin with.
+    /// The field with the record number, and the prefix of its values.
     pub series: Option<(&'static str, &'static str)>,
 }
 
@@ -44,7 +44,7 @@ impl Module {
     }
 }
 
-/// A recorded file's pairs, without those that do not answer with JSON.
+/// The exchanges of a recorded file, without answers that are no JSON.
 pub(crate) fn recorded(text: &str) -> Vec<Value> {
     match serde_json::from_str(text) {
         Ok(Value::Array(pairs)) => pairs,
@@ -75,7 +75,7 @@ pub(crate) fn all(custom: &[(String, String, String)], stages: &[String]) -> BTr
     ];
     let module = |name: &'static str| {
         let mut described = result_of(&format!("describe_{name}"));
-        // Custom fields are the installation's; those of the recorded one are not this one's.
+        // Custom fields depend on the installation; those of the recorded one do not belong to this one.
         if let Some(fields) = described.get_mut("fields").and_then(Value::as_array_mut) {
             fields.retain(|field| !text(field, "name").starts_with("cf_"));
             let stage = fields.iter_mut().find(|field| text(field, "name") == "sales_stage");

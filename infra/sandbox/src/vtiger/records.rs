@@ -1,4 +1,4 @@
-//! Records: what is refused, what is silently changed, and how they are told.
+//! Records: what the server refuses, what it changes silently, and how it returns them.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::{
     modules::{Field, Module},
 };
 
-/// A last name was seen cut to 80 characters (too_long_lastname). Of other fields nothing was recorded.
+/// A recording shows a last name cut to 80 characters (too_long_lastname). No other field has a recording.
 const CUT: [(&str, usize); 1] = [("lastname", 80)];
 const RESTRICTED: &str = "Sorry! Attempt to access restricted file.";
 
@@ -66,7 +66,7 @@ impl State {
         self.told(number, true).ok_or(Wrong::Uncaught)
     }
 
-    /// The lines of an invoice, and what they come to.
+    /// Takes the lines of an invoice and computes its sums.
     fn invoiced(&mut self, number: u64, mut lines: Vec<Value>) -> Value {
         if std::mem::take(&mut self.loses_a_line) {
             lines.pop();
@@ -118,7 +118,7 @@ impl State {
         }
         let mut told = self.told(number, true).unwrap_or_default();
         if let (Some(told), Some(sums)) = (told.as_object_mut(), answer_sums.as_object()) {
-            // Only here they are numbers.
+            // Only this answer holds them as numbers.
             told.extend(sums.clone());
             told.insert("LineItems".into(), self.lines_told(number));
         }
@@ -165,7 +165,7 @@ impl State {
         let Some(described) = self.modules.get(record.module) else { return Err(denied(FORBIDDEN)) };
         let lines = given.remove("LineItems");
         if lines.as_ref().and_then(Value::as_array).is_some_and(|lines| !lines.is_empty()) {
-            // Uncaught on the way, after the totals were emptied (invoice_lines_revised).
+            // The server fails after it emptied the totals, and does not catch it (invoice_lines_revised).
             if let Some(record) = self.records.get_mut(&number) {
                 for key in ["hdnSubTotal", "hdnGrandTotal", "pre_tax_total"] {
                     record.fields.insert(key.to_owned(), "0.00000000".into());
@@ -218,7 +218,7 @@ impl State {
         let id = plain(given.get("id"));
         let number = self.number(&id)?;
         self.may_see(user, number)?;
-        // It asks for every mandatory field, and leaves what is left out as it is (update_leaves_out_optional).
+        // `update` demands every mandatory field, and leaves absent ones as they are (update_leaves_out_optional).
         let module = self.records.get(&number).map(|record| record.module).unwrap_or_default();
         if let Some(described) = self.modules.get(module) {
             self.mandatory(described, &given)?;
@@ -238,7 +238,7 @@ impl State {
         Ok(json!({ "status": "successful" }))
     }
 
-    /// The number behind an id, as far as its form is right.
+    /// The number in an id, if the id is well-formed.
     pub(crate) fn number(&self, id: &str) -> Result<u64, Wrong> {
         let Some((prefix, number)) = id.split_once('x') else {
             return Err(denied(&if id.parse::<u64>().is_ok() {
@@ -265,7 +265,7 @@ impl State {
         self.modules.get(module).map(|module| module.prefix.clone()).unwrap_or_default()
     }
 
-    /// A module that a profile does not have is answered as a record that is not there.
+    /// The server answers for a module outside the profile as for a missing record.
     fn may_use(&self, user: u64, number: u64) -> Result<(), Wrong> {
         let hidden = self.records.get(&number).is_some_and(|record| self.hidden(user, record.module));
         if hidden { Err(denied(FORBIDDEN)) } else { self.may_see(user, number) }
@@ -275,7 +275,8 @@ impl State {
         if self.sees(user, number) { Ok(()) } else { Err(denied("Permission to read given object is denied")) }
     }
 
-    /// Deals are private to their owners (recorded: limited_user_retrieve_private_deal).
+    /// True if the user sees the record. Deals are private to their owners (recorded:
+    /// limited_user_retrieve_private_deal).
     pub(crate) fn sees(&self, user: u64, number: u64) -> bool {
         let Some(record) = self.records.get(&number) else { return true };
         let own = plain(record.fields.get("assigned_user_id")) == format!("19x{user}");
@@ -286,14 +287,14 @@ impl State {
     fn mandatory(&self, module: &Module, given: &Fields) -> Result<(), Wrong> {
         let empty = |field: &&Field| plain(given.get(&field.name)).is_empty();
         let first = module.fields.iter().filter(|field| field.mandatory).find(empty);
-        // Where lines are, their fields are given with them.
+        // If the invoice has lines, their fields come with them.
         match first {
             Some(field) => Err(wrong("MANDATORY_FIELDS_MISSING", format!("{} does not have a value", field.name))),
             None => Ok(()),
         }
     }
 
-    /// What of the given is kept, and as what.
+    /// The values that the server keeps, as it changes them.
     fn taken(&self, module: &Module, given: &Fields, creating: bool) -> Result<Fields, Wrong> {
         let mut taken = Fields::new();
         for (key, value) in given {
@@ -340,14 +341,14 @@ impl State {
             "double" => format!("{:.3}", number_of(value)).into(),
             "boolean" => u8::from(matches!(text.as_str(), "1" | "true" | "on")).to_string().into(),
             "date" => date(&text).into(),
-            // A picklist that was emptied by null is null when it is asked for (retrieve_related).
+            // A picklist emptied by null reads as null (retrieve_related).
             "picklist" if value.is_null() => Value::Null,
             _ => held(&field.name, &text).into(),
         })
     }
 
-    /// Several unique fields are one composite key; what is empty collides with nothing, and case is ignored
-    /// (07_duplicates). The answer does not say which record it is.
+    /// Checks unique fields. Several of them form one composite key; empty values never collide, and case is ignored
+    /// (07_duplicates). The answer does not name the other record.
     fn unlike_others(&self, module: &str, own: Option<u64>, fields: &Fields) -> Result<(), Wrong> {
         let Some(unique) = self.unique.get(module).filter(|unique| !unique.is_empty()) else { return Ok(()) };
         let key = |fields: &Fields| -> Vec<String> {
@@ -364,13 +365,13 @@ impl State {
         if same { Err(duplicate()) } else { Ok(()) }
     }
 
-    /// A record as create, revise and retrieve tell it: every field, in the module's order.
+    /// A record as create, revise and retrieve return it: every field, in the module's order.
     pub(crate) fn told(&self, number: u64, whole: bool) -> Option<Value> {
         let record = self.records.get(&number).filter(|record| !record.deleted)?;
         let module = self.modules.get(record.module)?;
         let mut told = Fields::new();
         for field in module.fields.iter().filter(|field| field.name != "id") {
-            // The fields of lines are told with the lines.
+            // The fields of lines come with the lines.
             let of_lines = matches!(
                 field.name.as_str(),
                 "productid"
@@ -400,13 +401,13 @@ impl State {
         Some(Value::Object(told))
     }
 
-    /// `queried`: an empty date is `null` then, else `""` (recorded).
+    /// The value of a field. With `queried` an empty date is `null`, otherwise `""` (recorded).
     pub(crate) fn shown(&self, record: &Record, field: &Field, queried: bool) -> Value {
         let empty_reference = if matches!(record.module, "Invoice" | "Calendar") { "".into() } else { Value::Null };
         match (record.fields.get(&field.name), field.kind.as_str()) {
             (None | Some(Value::Null), "reference") => empty_reference,
             (Some(Value::String(text)), "reference") => {
-                // What it points at may have been deleted meanwhile.
+                // The referenced record may be deleted.
                 let number = text.split_once('x').and_then(|(_, number)| number.parse::<u64>().ok());
                 let gone = number.and_then(|number| self.records.get(&number)).is_some_and(|record| record.deleted);
                 if gone { empty_reference } else { text.as_str().into() }
@@ -445,7 +446,7 @@ pub(crate) fn plain(value: Option<&Value>) -> String {
     }
 }
 
-/// As PHP reads a number: its leading part, else nothing ("5 400,50" is 5, "abc" is 0).
+/// A number as PHP reads it: the leading part of a text, else 0 ("5 400,50" is 5, "abc" is 0).
 pub(crate) fn number_of(value: &Value) -> f64 {
     let text = plain(Some(value));
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '-').unwrap_or(text.len());
@@ -466,7 +467,8 @@ fn date(text: &str) -> String {
     }
 }
 
-/// utf8mb3: each byte of a character of four becomes a question mark. A text with a script in it is escaped throughout.
+/// A text as utf8mb3 stores it: each byte of a four-byte character becomes a question mark. A text with a script in
+/// it is escaped throughout.
 fn held(field: &str, text: &str) -> String {
     let text: String = text
         .chars()
@@ -486,7 +488,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// `YYYY-MM-DD HH:MM:SS`, UTC, as the server writes times.
+/// The format of the server's times: `YYYY-MM-DD HH:MM:SS`, UTC.
 pub(crate) fn clock(seconds: u64) -> String {
     let at = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     at.unwrap_or_default().strftime("%Y-%m-%d %H:%M:%S").to_string()

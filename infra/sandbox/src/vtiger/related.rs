@@ -1,4 +1,4 @@
-//! Relations between records, and a lead that becomes three of them.
+//! Relations between records, and the conversion of a lead into three records.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn unknown() -> Wrong {
 }
 
 impl State {
-    /// A wrong label and a target that is not there are answered with success, too (06_relations_sync).
+    /// The server reports success also for a wrong label or a missing target (06_relations_sync).
     pub(crate) fn relate(&mut self, source: &str, target: &str, label: &str) -> Answer {
         let number = |id: &str| id.split_once('x').and_then(|(_, number)| number.parse::<u64>().ok());
         let source = number(source).filter(|number| self.records.contains_key(number)).ok_or_else(unknown)?;
@@ -42,7 +42,7 @@ impl State {
         Ok(rows.collect())
     }
 
-    /// The module's name is cut at white space: no semicolon may touch it.
+    /// The module's name ends at white space, so that no semicolon may touch it.
     pub(crate) fn query_related(&mut self, user: u64, query: &str, id: &str) -> Answer {
         let module = query.split_whitespace().skip_while(|word| !word.eq_ignore_ascii_case("from")).nth(1);
         if query.trim_end().ends_with(" ;") {

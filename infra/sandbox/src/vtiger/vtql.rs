@@ -1,4 +1,4 @@
-//! VTQL as it was recorded (05_query): a semicolon at the end, an apostrophe doubled, no parentheses, a hundred rows.
+//! VTQL as recorded (05_query): a semicolon at the end, doubled apostrophes, no parentheses, a hundred rows.
 
 use std::cmp::Ordering;
 
@@ -24,7 +24,7 @@ struct Condition {
     column: String,
     sign: String,
     values: Vec<String>,
-    /// Joined to what is before it by `or`.
+    /// True if `or` joins this condition to the one before.
     or: bool,
 }
 
@@ -60,7 +60,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, Wrong> {
                         None => return Err(syntax(&literal, "End of Input(0), expected one of: SEMICOLON")),
                     }
                 }
-                // An empty literal and double quotes end in an error that says nothing.
+                // An empty literal and double quotes end in an error without a reason.
                 if literal.is_empty() {
                     return Err(unknown());
                 }
@@ -232,7 +232,7 @@ pub(crate) fn query(state: &mut State, user: u64, text: &str) -> Answer {
     }
     let module = state.modules.get(select.module.as_str()).filter(|_| !state.hidden(user, &select.module));
     let module = module.ok_or_else(|| denied(&format!("{FORBIDDEN} for name : {}", select.module)))?;
-    // A count is dropped by the filter for rows without an id.
+    // The server drops a count, because it removes rows without an id.
     if select.columns.iter().any(|column| column == "count(*)") {
         return Ok(json!([]));
     }
@@ -291,7 +291,7 @@ fn row(state: &State, module: &Module, select: &Select, number: u64, record: &Re
     Value::Object(row)
 }
 
-/// `and` binds closer than `or`.
+/// True if the record fulfils the conditions. `and` binds closer than `or`.
 fn fits(conditions: &[Condition], module: &Module, number: u64, record: &Record) -> bool {
     let mut groups = vec![true];
     for condition in conditions {
@@ -334,7 +334,7 @@ fn like(text: &str, pattern: &str) -> bool {
     }
 }
 
-/// Case and trailing spaces do not count; ids and amounts are numbers.
+/// Compares two values. Case and trailing spaces do not count; ids and amounts compare as numbers.
 fn compare(module: &Module, column: &str, a: &str, b: &str) -> Ordering {
     let number = |text: &str| text.rsplit('x').next().and_then(|part| part.parse::<f64>().ok());
     let numeric =
