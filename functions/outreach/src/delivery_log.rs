@@ -8,6 +8,7 @@ use stagedoor_ports::{PortError, Result};
 
 use crate::Outreach;
 
+/// State of a decision: not begun, begun without an answer, or ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     Fresh,

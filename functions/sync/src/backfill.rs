@@ -11,6 +11,7 @@ use crate::{Sync, changes::mirrored};
 const CURSOR: &str = "backfill/page";
 const DEALS: &str = "backfill/deals";
 
+/// Result of reading the CRM's existing rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backfilled {
     pub pages: u32,

@@ -17,12 +17,14 @@ const CHUNK: usize = 200;
 /// An invitation that could not be sent within two days is dropped.
 const WORTH: jiff::SignedDuration = jiff::SignedDuration::from_hours(48);
 
+/// A person to invite.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invitee {
     pub phone: Phone,
     pub name: Option<String>,
 }
 
+/// Result of deciding the invitations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Invited {
     pub messages: usize,

@@ -25,7 +25,7 @@ impl Sync {
             .iter()
             .flat_map(|one| one.person.parted.iter().chain(&one.person.merged_ids).copied().chain([one.person.id]))
             .collect();
-        // These are the people who were joined into the others since.
+        // These ids belong to people who were joined into the others since.
         ids.extend(self.store.load(&ids).await?.iter().flat_map(|other| other.value.merged_ids.iter().copied()));
         let links = self.store.crm_states(&ids).await?;
         let own = links.values().filter_map(|link| self.own(link)).flat_map(|link| link.deals.values());

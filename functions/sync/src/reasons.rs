@@ -22,6 +22,7 @@ const PARKED: usize = 500;
 /// People who are read to find out whose runs failed.
 const FAILING: usize = 500;
 
+/// A reason why people or events wait, with the person who must act.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingReason {
     pub reason: String,
@@ -84,7 +85,7 @@ impl Sync {
         self.note_outage(format!("list/{list}"), reason, "the provider of the mailing list", since).await;
     }
 
-    /// Notes if the CRM hides rows of the hub from the hub's user.
+    /// Notes whether the CRM hides rows of the hub from the hub's user.
     pub(crate) async fn note_hidden(&self, is_hidden: bool) -> Result<()> {
         let reason = "the CRM hides rows of the hub from its user: give the user the right to see them";
         self.note_rights(is_hidden.then_some(reason)).await

@@ -141,7 +141,7 @@ mod tests {
         let told = names_of("theatre", "kzn-1", &catalog);
         let expected = ["box-office/42", "show/cherry-kazan", "theatre/kzn-1"].map(str::to_owned).into();
         assert_eq!(told, expected);
-        // The site calls it by the house's own key.
+        // The site uses the catalog's own key.
         assert!(told.contains(&name_of("site", "cherry-kazan", &catalog)));
         assert!(told.contains(&name_of("box-office", "42", &catalog)));
         assert!(!told.contains(&name_of("box-office", "43", &catalog)));
