@@ -14,12 +14,12 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
     };
     match body {
         Body::LetterReported(reported) => {
-            // If letters have no id, the campaign's id is enough: a campaign sends one letter to each address.
+            // If e-mails have no id, the campaign's id is enough: a campaign sends one e-mail to each address.
             let which = reported.letter.as_ref().or(reported.campaign.as_ref()).map_or("", String::as_str);
             let fact = Fact::MailMessage(MailMessage::of(reported, event.time));
             record(format!("letter:{source}:{which}:{}", reported.to), BTreeSet::from([reported.to.clone()]), fact)
         }
-        // A provider's webhook reports on letters that it took. Only the hub knows of those that it did not take.
+        // A provider's webhook reports on e-mails that it took. Only the hub knows of those that it did not take.
         Body::MessageSent(sent) if sent.to.kind() == Kind::Email => {
             let state = match sent.outcome {
                 SendOutcome::Withdrawn(_) => MailMessageState::HardBounced,

@@ -1,4 +1,4 @@
-//! What a contact shows a manager about letters, consents and segments.
+//! What a contact shows a manager about e-mails, consents and segments.
 
 use std::collections::BTreeSet;
 
@@ -20,6 +20,7 @@ pub struct Marketing {
 }
 
 impl Marketing {
+    /// Returns true if there is nothing to show.
     pub fn is_empty(&self) -> bool {
         self.consent.is_empty() && self.letters.is_empty() && self.segments.is_empty()
     }

@@ -23,8 +23,8 @@ pub fn recognise(record: &mut Record, owner: &Person, row_of: Option<PersonId>, 
     let echoed = earlier.map(|earlier| &earlier.echoes);
     let own = own_values(owner);
     let claims = bare_claims(owner);
-    // The hub makes no contact of an address alone, for example from an SMS report. Then the row has no record to
-    // stand beside, and only its values tie it.
+    // The hub makes no contact of an address alone, for example from an SMS that says no. Then the row has no record
+    // to stand beside, and only its values tie it.
     let is_tied = record.beside.is_some() || stagedoor_model::breakage::is_on("untied-row-echoes");
     let own = |one: &Identifier| is_tied && own.contains(one) && (!claims.contains(one) || wrote(one));
     let rows = values_of_rows(owner, &record.key);
@@ -48,8 +48,8 @@ pub fn row_of(record: &Record, owners: &BTreeMap<Identifier, PersonId>) -> Optio
     owners.get(record.identifiers.iter().find(|one| is_row(one))?).copied()
 }
 
-/// Returns the owner of the CRM row of a record: the person who owns its id, or else a person of whose data it must
-/// be a copy. `owners`: the person of each identifier.
+/// Returns the owner of the CRM row of a record. That is the person who owns its id, or else a person of whose data
+/// the row must be a copy. `owners`: the person of each identifier.
 pub fn owner_of<'p>(
     record: &Record,
     owners: &BTreeMap<Identifier, PersonId>,
@@ -94,8 +94,8 @@ fn is_of_bearer(record: &Record, person: &Person, owners: &BTreeMap<Identifier, 
     values.is_empty() || values.iter().any(|one| known.contains(*one))
 }
 
-/// Returns true if the row is younger than the person and holds only their values: the hub made it and does not know
-/// its id yet. Claims are not enough: a manager may have made a contact of the person to whom they belong.
+/// Returns true if the row is younger than the person and holds only their values. Then the hub made it and does not
+/// know its id yet. Claims are not enough: a manager may have made a contact of the person to whom they belong.
 fn is_copy_of(record: &Record, person: &Person) -> bool {
     let (mut own, claims) = (own_values(person), bare_claims(person));
     own.retain(|one| !claims.contains(one) || stagedoor_model::breakage::is_on("managers-contact-is-claimants"));
@@ -105,9 +105,9 @@ fn is_copy_of(record: &Record, person: &Person) -> bool {
     is_contact && is_younger && record.identifiers.iter().all(|one| is_row(one) || own.contains(one))
 }
 
-/// Returns true if the CRM gave the id of a contact of `owner` to another row, because it was restored from a backup
-/// or set up anew. Then the row shares no address with the owner. Also, it bears the id of another person with such
-/// an address (`bearer`), or it was made later than the known row. A rewritten contact keeps its id and its creation
+/// Returns true if the CRM gave the id of a contact of `owner` to another row, for example because the CRM was
+/// restored. Then the row shares no address with the owner. Also, it bears the id of another person with such an
+/// address (`bearer`), or it was made later than the known row. A rewritten contact keeps its id and its creation
 /// time.
 pub fn is_given_again(record: &Record, owner: &Person, bearer: Option<&Person>) -> bool {
     let Fact::CrmContact { deleted: false, .. } = &record.fact else { return false };

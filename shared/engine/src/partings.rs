@@ -94,8 +94,8 @@ pub(crate) fn remember_partings(
     }
 }
 
-/// Handles a manager's verdict that two people are not one. A value in the contact of the one that the other told
-/// proves nothing about the one: it came there by a merge, or while they counted as one.
+/// Handles a manager's verdict that two people are not one. The contact of one may hold a value that the other told.
+/// It proves nothing about the first person: it came there by a merge, or while they counted as one.
 pub(crate) fn disown_values(records: &mut BTreeMap<RecordKey, Record>, split: &Partition) {
     for BlockedJoin { record, identifier, .. } in
         split.blocked_joins.iter().filter(|blocked_join| blocked_join.why == GuardReason::Decided)

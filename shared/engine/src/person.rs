@@ -25,10 +25,12 @@ impl PersonId {
         Self(Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("stagedoor:{}", origin.0).as_bytes()))
     }
 
+    /// Returns the bytes of the UUID.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
+    /// Reads an id from the bytes of its UUID.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
@@ -71,7 +73,7 @@ pub struct Person {
     /// The records that those people were made from. Earlier builds stored none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub absorbed_origins: BTreeMap<PersonId, RecordKey>,
-    /// People whose facts once counted as the same person's as these, and no longer do.
+    /// People who shared facts with this one while they counted as one person, and who are parted since.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub parted: BTreeSet<PersonId>,
     /// People among them into whom this one was joined. Their states held all rows in the CRM meanwhile.
@@ -236,6 +238,7 @@ impl Person {
     }
 
     /// Returns the person as one of two CRMs sees them. A contact in the other CRM becomes a plain submission.
+    /// Deleted contacts and deals of the other CRM are left out.
     #[must_use]
     pub fn seen_by(&self, scope: &str) -> Self {
         let own = |record: &Record| (record.source.as_str() == SECOND_CRM) == (scope == SECOND_CRM);

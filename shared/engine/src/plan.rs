@@ -61,7 +61,7 @@ pub fn plan(person: &Person, link: &CrmState, catalog: &Catalog, now: Timestamp)
         let moved = known.id.and_then(|lead| moves.get(&lead));
         let (is_news, spoken_at) = (guard::is_news(&deal, &known, moved), guard::spoken_at(&deal));
         let Some(mut draft) = draft_deal(person, deal, &known, &money, catalog, now) else { continue };
-        // The digest covers the hub's own stage, sent or not: a move by somebody else is no change.
+        // The digest covers the hub's own stage, sent or not: a move by a manager or robot is no change.
         let digest = draft.digest();
         if let (Some(deal), Some(moved)) = (known.id, moved.filter(|moved| moved.deleted)) {
             let deleted_at = moved.at;
@@ -288,13 +288,13 @@ pub(crate) fn deleted_contacts(person: &Person) -> BTreeSet<u64> {
     person.records.values().filter_map(gone).collect()
 }
 
-/// The last move or deletion of a deal by somebody other than a robot or the hub.
+/// The last move of a deal by a manager, or its deletion by anyone.
 struct Move {
     at: Timestamp,
     deleted: bool,
 }
 
-/// Returns the last move of each deal, by the deal's id in the CRM.
+/// Returns a manager's last move or the deletion of each deal, by the deal's id in the CRM.
 fn manager_moves(person: &Person) -> BTreeMap<u64, Move> {
     person
         .records

@@ -66,7 +66,7 @@ pub struct Attempt<'a> {
     /// Id of the decision to send it.
     pub decision: &'a str,
     pub message: &'a MessageDecided,
-    /// How long after the person's last message the channel takes messages. `None`: always.
+    /// How long after the person's last message or button press the channel takes messages. `None`: always.
     pub window: Option<Duration>,
     pub now: Timestamp,
 }

@@ -189,7 +189,7 @@ pub fn untangle(
     // Rows that were written while the two were one bear the other's id.
     link.other_ids.extend(&person.parted);
     link.contact.last_sent = None;
-    // The contact may also hold letters and segments of the other person.
+    // The contact may also show e-mails and segments of the other person.
     link.contact.marketed |= link.contact.id.is_some();
     let held = person.identifiers_and_claims();
     let values: BTreeSet<Identifier> = person.former.iter().filter(|one| !held.contains(one)).cloned().collect();
@@ -344,8 +344,8 @@ fn last_deleted(person: &Person, of_scope: &impl Fn(&Identifier) -> bool) -> Opt
     deleted.max()
 }
 
-/// Returns, by contact, phones and e-mails that the hub wrote and that are no longer the person's: a corrected typing
-/// mistake, or a claim that another person has proved since. Values that were removed before are not returned.
+/// Returns, by contact, phones and e-mails that the hub wrote and that are no longer the person's. Each is a corrected
+/// typing mistake, or a claim that another person has proved since. Values that were removed before are not returned.
 pub fn outdated(link: &CrmState, person: &Person) -> Vec<Parting> {
     let (held, proven) = (person.identifiers_and_claims(), person.identifiers());
     let is_written = |one: &&Identifier| matches!(one.kind(), Kind::Phone | Kind::Email);

@@ -13,15 +13,15 @@ pub struct Reports<'p> {
     /// Every identifier of the person's records, without claims.
     own: BTreeSet<&'p Identifier>,
     conversations: BTreeMap<&'p Identifier, Vec<&'p Conversation>>,
-    /// When a letter to this address was last opened or clicked, or a personal link of the address was followed.
+    /// When an e-mail to this address was last opened or clicked, or a personal link of the address was followed.
     read: BTreeMap<&'p Identifier, Timestamp>,
-    /// When a letter to this address was last rejected or bounced for good.
+    /// When an e-mail to this address was last rejected or bounced for good.
     refused: BTreeMap<&'p Identifier, Timestamp>,
-    /// Addresses with ids of letters or SMS that failed and did not arrive.
+    /// Addresses with ids of e-mails or SMS that failed and did not arrive.
     failed: BTreeSet<(&'p Identifier, &'p str)>,
     /// The same with the id of the whole text, where a long text has parts.
     failed_parts: BTreeSet<(&'p Identifier, &'p str)>,
-    /// Ids of letters without an answer that did not arrive.
+    /// Ids of e-mails whose send call got no answer, and that did not arrive.
     unanswered: BTreeSet<&'p str>,
 }
 
@@ -83,7 +83,7 @@ impl<'p> Reports<'p> {
         self.own.contains(&step.to)
     }
 
-    /// Returns true if the person saw the message, answered, opened the letter, or followed a link since.
+    /// Returns true if the person saw the message, answered, opened the e-mail, or followed a link since.
     pub fn was_read(&self, step: &MailingStep) -> bool {
         let since = Some(step.at);
         let in_chat = |conversation: &Conversation| {

@@ -21,7 +21,7 @@ fn email(text: &str) -> Identifier {
     Identifier::email(Email::parse(text).expect("an address"))
 }
 
-/// A person who consented to letters and left a cart at noon.
+/// A person who consented to e-mails and left a cart at noon.
 fn with_a_cart(n: u64) -> Person {
     folded(vec![cart(n, &[email(&format!("fan{n}@example.com"))])])
 }
@@ -173,7 +173,7 @@ fn a_message_that_went_to_somebody_elses_address_is_followed_by_one_to_their_own
     assert!(look(&person, &link, &catalog, now + 9 * HOUR).now.is_empty(), "once");
 }
 
-/// The answer to a letter was lost.
+/// The answer to an e-mail was lost.
 fn unanswered(decision: &str, address: &Identifier, second: i64) -> Event {
     let mail = SourceName::new("email").expect("a name");
     let lost = MessageSent {

@@ -205,6 +205,7 @@ impl Plan {
         made.collect()
     }
 
+    /// Returns true if there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -18,6 +18,7 @@ use crate::{
 pub struct Digest(String);
 
 impl Digest {
+    /// Hashes the JSON form of a value.
     pub fn of(value: &impl Serialize) -> Self {
         let bytes = serde_json::to_vec(value).unwrap_or_default();
         let text = hex::encode(Sha256::digest(bytes));
@@ -80,7 +81,7 @@ pub struct ContactState {
     /// Why the contact or its company waits for the account, for example because the hub's user lost a right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Rejected>,
-    /// True if its fields of consent, mailings and segments hold something.
+    /// True if its fields of consent, e-mails and segments hold something.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub marketed: bool,
     /// The name that the hub wrote there. Earlier builds stored none.
@@ -359,10 +360,12 @@ pub struct PendingText {
 }
 
 impl PendingText {
+    /// Creates the state of a note that is about to be written at `at`.
     pub fn of_note(note: &NoteDraft, at: Timestamp) -> Self {
         Self { at, late_until: None, digest: Digest::of(&note.text), lines: note.lines.clone(), about: None }
     }
 
+    /// Creates the state of a task that is about to be written at `at`.
     pub fn of_task(task: &TaskDraft, at: Timestamp) -> Self {
         let about = task.trouble.is_none().then(|| task.about.clone());
         Self {

@@ -39,6 +39,7 @@ pub enum Op {
 }
 
 impl Op {
+    /// Returns true if `left` compares to `right` in this way.
     pub fn holds<T: PartialOrd>(self, left: &T, right: &T) -> bool {
         match self {
             Self::Eq => left == right,
@@ -104,7 +105,7 @@ pub enum Test {
     Withdrawn(Channel),
     /// The person can be reached this way, for example `email` or `telegram`.
     Reached(String),
-    /// The person opened a letter of this campaign. `None`: of any.
+    /// The person opened an e-mail of this campaign. `None`: of any.
     Opened(Option<String>),
     Clicked(Option<String>),
     Received(Option<String>),
@@ -123,13 +124,19 @@ pub enum Test {
 pub struct Facets(pub u8);
 
 impl Facets {
+    /// Deals, orders, purchases and promo codes.
     pub const DEALS: Self = Self(1);
+    /// E-mails.
     pub const LETTERS: Self = Self(2);
+    /// Consents and withdrawals.
     pub const CONSENT: Self = Self(4);
+    /// Ways in which the person can be reached.
     pub const CHATS: Self = Self(8);
+    /// Labels, and the times of the first and last sign of the person.
     pub const LABELS: Self = Self(16);
     /// The rule holds a moment or a count that changes with time.
     pub const TIME: Self = Self(32);
+    /// Every part.
     pub const ALL: Self = Self(63);
 
     /// Returns the union of both sets.

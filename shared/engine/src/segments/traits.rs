@@ -52,7 +52,7 @@ pub struct DealTraits {
     pub moved_to: Option<u64>,
 }
 
-/// What segment rules can ask about a letter.
+/// What segment rules can ask about an e-mail.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LetterTraits {
     pub campaign: Option<String>,
