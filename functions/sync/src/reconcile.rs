@@ -355,8 +355,8 @@ impl Sync {
         let rows = self.send(&tasks).instrument(span).await;
         sync_run.took(began.elapsed());
         let (mut people, made) = sync_run.answer(&tasks, rows, self.clock.now() + late_for, self.crm.room());
-        // One write holds this and the ids. A crash in between leaves a pending mark, and the next lookup finds the
-        // row.
+        // The ids and the marks of claimed rows are saved in one write. A crash before it leaves a pending mark, and
+        // the next lookup finds the row.
         people.extend(self.claim_rows(sync_run, &people, &made).await?);
         self.keep(sync_run, people).await
     }
