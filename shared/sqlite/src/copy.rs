@@ -9,13 +9,13 @@ use stagedoor_ports::Result;
 
 use crate::{database::broken, private::private_file};
 
-/// Pages that are copied in one step.
+/// Pages copied in one step.
 const STEP: i32 = 1_024;
-/// How long others may hold a file before the copy is given up.
+/// How long another process may hold a file before the copy fails.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Copies files, each pair from the first path to the second, as all of them were at one moment. Other processes may go on to
-/// write: they wait only until that moment is fixed, some milliseconds.
+/// Copies files, each pair from the first path to the second. All copies show the same moment. Other processes may
+/// continue to write: they wait only until that moment is fixed, some milliseconds.
 ///
 /// # Errors
 /// When a file cannot be opened, read or written, or another process holds it for ten seconds.
@@ -27,7 +27,7 @@ fn copied(files: &[(PathBuf, PathBuf)]) -> rusqlite::Result<()> {
     let writers = files.iter().map(|(from, _)| opened(from)).collect::<rusqlite::Result<Vec<_>>>()?;
     let readers = files.iter().map(|(from, _)| opened(from)).collect::<rusqlite::Result<Vec<_>>>()?;
     if !breakage::is_on("files-copied-one-by-one") {
-        // While nobody writes any of them, each reader takes hold of what it sees.
+        // While the files are locked against writers, each reader fixes the state that it sees.
         writers.iter().try_for_each(|one| one.execute_batch("BEGIN IMMEDIATE"))?;
         for one in &readers {
             one.execute_batch("BEGIN")?;

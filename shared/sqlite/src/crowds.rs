@@ -1,4 +1,4 @@
-//! Identifiers that belong to crowds: they have no person.
+//! Shared identifiers. Their rows have no person.
 
 use std::collections::BTreeSet;
 

@@ -15,10 +15,10 @@ use crate::{
     steps::{Step, bring_up, remove_copies},
 };
 
-/// Jobs that one commit may carry; enough for a burst, few enough that no one waits long.
+/// The largest number of jobs in one commit: enough for a burst, few enough that none waits long.
 const GROUP: usize = 512;
 
-/// Bytes of a file that is written anew in a second or two.
+/// The largest file in bytes that is rewritten. That takes a second or two.
 const SMALL: u64 = 64 * 1024 * 1024;
 
 type Answer = Box<dyn FnOnce(std::result::Result<(), String>) + Send>;
@@ -27,7 +27,7 @@ type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
 const SETTINGS: &str =
     "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000; PRAGMA secure_delete=ON;";
 
-/// One file: a writer thread that commits what has gathered, and a reader of its own.
+/// One file, with a writer thread that commits waiting jobs together, and a separate reader.
 #[derive(Clone)]
 pub struct Database {
     writer: mpsc::Sender<Job>,
@@ -36,12 +36,13 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens or creates the file and brings it to the last of `steps`.
+    /// Opens or creates the file and takes it to the last of `steps`.
     pub fn open(path: &Path, steps: &[Step]) -> Result<Self> {
         private_database(path)
             .map_err(|error| PortError::Fail(format!("cannot keep {} to its owner: {error}", path.display())))?;
         let connection = Connection::open(path).map_err(|error| broken(&error))?;
-        // What is deleted or replaced is overwritten: of an erased person no earlier version is left in the file.
+        // `secure_delete` overwrites what is deleted or replaced, so that no earlier version of an erased person is
+        // left in the file.
         connection.execute_batch(SETTINGS).map_err(|error| broken(&error))?;
         bring_up(&connection, path, steps)?;
         connection.set_prepared_statement_cache_capacity(64);
@@ -58,8 +59,8 @@ impl Database {
         Ok(Self { writer, reader: Arc::new(Mutex::new(reader)), path: Arc::from(path) })
     }
 
-    /// Opens a file beside the process that writes it, for reading only. Tables that an earlier version did not have are empty.
-    /// `fill` fills those of them that hold what is in others.
+    /// Opens a file for reading only, beside the process that writes it. Tables that an earlier version did not have
+    /// are empty. `fill` is SQL that fills those derived from other tables.
     pub fn open_read_only(path: &Path, schema: &str, fill: &str) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let reader = Connection::open_with_flags(path, flags).map_err(|error| broken(&error))?;
@@ -68,12 +69,12 @@ impl Database {
         if is_without("totals").map_err(|error| broken(&error))? {
             reader.execute_batch(fill).map_err(|error| broken(&error))?;
         }
-        // Nobody takes jobs: each write is an error.
+        // No thread receives jobs, so each write is an error.
         let (writer, _) = mpsc::channel();
         Ok(Self { writer, reader: Arc::new(Mutex::new(reader)), path: Arc::from(path) })
     }
 
-    /// Returns after the commit that carries `work` is on the disk.
+    /// Runs `work` in a commit, and returns when the commit is on the disk.
     pub async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -81,7 +82,8 @@ impl Database {
         self.submit(move |connection| alone(connection, work)).await
     }
 
-    /// For work that is one statement: SQLite takes back a failed statement by itself.
+    /// Like [`Self::write`], for a single statement. It needs no savepoint, because SQLite reverts a failed statement
+    /// itself.
     pub async fn write_one<T: Send + 'static>(
         &self,
         statement: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -98,7 +100,7 @@ impl Database {
             let result = work(connection);
             Box::new(move |committed| {
                 let result = result.map_err(|error| broken(&error));
-                // The asker may be gone; the write stands.
+                // The caller may be gone; the write stays.
                 _ = answer.send(committed.map_err(PortError::Retry).and(result));
             })
         });
@@ -106,13 +108,14 @@ impl Database {
         answered.await.map_err(|_| PortError::Fail("the writer thread ended".into()))?
     }
 
-    /// Takes the write-ahead log into the file and empties it, so that what was deleted is in neither.
+    /// Moves the write-ahead log into the file and empties it, so that deleted data is in neither.
     pub async fn settle_log(&self) -> Result<()> {
         settle_log(&self.path).await
     }
 
-    /// Writes a small file anew. SQLite overwrites what is deleted, but not what it moved within a page: a piece of an erased
-    /// person may stand in a page's unused bytes until something else is written there. A large file would keep others waiting.
+    /// Rewrites a small file. SQLite overwrites what is deleted, but not what it moved within a page. A piece of an
+    /// erased person may stay in unused bytes until something else is written there. A large file is not rewritten,
+    /// because others would wait.
     pub async fn rewrite_if_small(&self) -> Result<()> {
         let size = std::fs::metadata(&self.path).map(|file| file.len());
         if size.is_ok_and(|size| size > SMALL) || breakage::is_on("erased-in-unused-bytes") {
@@ -121,15 +124,15 @@ impl Database {
         run_apart(&self.path, "PRAGMA busy_timeout=5000; PRAGMA secure_delete=ON; VACUUM;").await
     }
 
-    /// Removes the copies from before a step: somebody was erased, and is still in them.
+    /// Removes the copies made before steps, because an erased person is still in them.
     pub fn remove_copies(&self) -> Result<()> {
         remove_copies(&self.path).map_err(|error| {
             PortError::Fail(format!("a copy of {} from before a step cannot be removed: {error}", self.path.display()))
         })
     }
 
-    /// The same for a look that touches a page or two, many times a second: on the caller's own thread, unless another read is
-    /// under way.
+    /// Like [`Self::read`], for a read of one or two pages, many times a second. It runs on the caller's thread, unless
+    /// another read is under way.
     pub async fn look<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -155,7 +158,7 @@ impl Database {
     }
 }
 
-/// Takes the write-ahead log of a file into it and empties it.
+/// Moves the write-ahead log of a file into it and empties it.
 ///
 /// # Errors
 /// When the file cannot be opened or written.
@@ -163,7 +166,7 @@ pub async fn settle_log(path: &Path) -> Result<()> {
     run_apart(path, "PRAGMA busy_timeout=5000; PRAGMA wal_checkpoint(TRUNCATE);").await
 }
 
-/// Runs statements on a connection of their own, outside of a transaction.
+/// Runs statements on a separate connection, outside of a transaction.
 async fn run_apart(path: &Path, statements: &'static str) -> Result<()> {
     let path = path.to_owned();
     tokio::task::spawn_blocking(move || {
@@ -174,7 +177,7 @@ async fn run_apart(path: &Path, statements: &'static str) -> Result<()> {
     .map_err(|error| PortError::Fail(error.to_string()))?
 }
 
-/// Makes the tables of `schema` that the file does not have, in the connection's own memory; their names.
+/// Creates the tables of `schema` that the file lacks, in the connection's memory. Returns their names.
 fn add_missing_tables(connection: &Connection, schema: &str) -> rusqlite::Result<BTreeSet<String>> {
     let mut missing = BTreeSet::new();
     const TABLE: &str = "CREATE TABLE IF NOT EXISTS ";
@@ -191,7 +194,7 @@ fn add_missing_tables(connection: &Connection, schema: &str) -> rusqlite::Result
     Ok(missing)
 }
 
-// A job that fails takes back its own changes and no one else's.
+// A job that fails reverts its own changes and no others.
 fn alone<T>(connection: &Connection, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     connection.prepare_cached("SAVEPOINT job")?.execute([])?;
     let result = work(connection);

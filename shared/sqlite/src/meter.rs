@@ -1,4 +1,4 @@
-//! What statements cost, for tests: the steps that SQLite's machine took for one run.
+//! Measures the cost of statements for tests, as steps of SQLite's virtual machine for one run.
 
 use std::{
     collections::BTreeMap,
@@ -10,12 +10,12 @@ use rusqlite::{
     trace::{TraceEvent, TraceEventCodes},
 };
 
-/// The dearest run of each statement.
+/// The most expensive run of each statement.
 pub type Costs = BTreeMap<String, i64>;
 
 static METER: Mutex<Option<Arc<Mutex<Costs>>>> = Mutex::new(None);
 
-/// Files that are opened from now on are measured.
+/// Starts to measure every file that is opened from now on.
 pub fn measure() -> Arc<Mutex<Costs>> {
     let costs = Arc::<Mutex<Costs>>::default();
     *METER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&costs));
@@ -24,7 +24,7 @@ pub fn measure() -> Arc<Mutex<Costs>> {
 
 pub(crate) fn watched(mut connection: Connection) -> Connection {
     let Some(costs) = METER.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return connection };
-    // SQLite adds up the runs of a statement.
+    // SQLite returns the sum over all runs of a statement.
     let mut before = BTreeMap::<String, i32>::new();
     let count = move |event: TraceEvent<'_>| {
         let TraceEvent::Profile(statement, _) = event else { return };

@@ -1,9 +1,9 @@
-//! Files of people's data belong to one user of the machine.
+//! Restricts files with personal data to one user of the machine.
 
 use std::{fs, io, path::Path};
 
-/// Creates `folder` for its owner alone, or takes the rights of others away. A folder that all users share, such as /tmp, is left
-/// as it is.
+/// Creates `folder` for its owner alone, or removes the rights of others. A folder that all users share, such as /tmp,
+/// stays as it is.
 ///
 /// # Errors
 /// When it cannot be created or changed.
@@ -16,7 +16,7 @@ pub fn private_folder(folder: &Path) -> io::Result<()> {
     narrow(folder, 0o700)
 }
 
-/// Opens `file` for writing and creates it for its owner alone, or takes the rights of others away.
+/// Opens `file` for writing and creates it for its owner alone, or removes the rights of others.
 ///
 /// # Errors
 /// When it cannot be created or changed.
@@ -30,7 +30,8 @@ pub fn private_file(file: &Path) -> io::Result<fs::File> {
     Ok(opened)
 }
 
-/// The files of a database: SQLite gives its log the rights of the database, but one of before may be wider.
+/// Restricts the files of a database. SQLite gives its log the rights of the database, but an older log may have wider
+/// ones.
 pub(crate) fn private_database(file: &Path) -> io::Result<()> {
     drop(private_file(file)?);
     for suffix in ["-wal", "-shm"] {
@@ -58,7 +59,7 @@ fn narrow(path: &Path, mode: u32) -> io::Result<()> {
         return Ok(());
     }
     match fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
-        // Only its owner, or root, changes the rights of a file. Where the hub may write, it goes on.
+        // Only the owner or root can change the rights of a file. If the hub may write it, the hub continues.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(path)?);
             tracing::warn!(

@@ -16,8 +16,8 @@ use stagedoor_ports::{Clock, DeadLetter, PortError, Queue, Receipt, Received, Re
 use self::steps::STEPS;
 use crate::{database::Database, long_looks::LongLooks, steps::is_behind};
 
-/// How long a message stays in one hand at first, in milliseconds; each further attempt doubles it, so that a shop that
-/// is down for half an hour makes no dead letter.
+/// How long a message stays hidden after the first attempt, in milliseconds. Each further attempt doubles it, so that a
+/// shop that is down for half an hour causes no dead letter.
 const VISIBILITY_MS: i64 = 60_000;
 
 /// A durable queue in one file.
@@ -31,6 +31,8 @@ pub struct SqliteQueue {
 }
 
 impl SqliteQueue {
+    /// Opens or creates the file.
+    ///
     /// # Errors
     /// When the file cannot be opened or is no database.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
@@ -42,7 +44,7 @@ impl SqliteQueue {
         })
     }
 
-    /// Whether opening would bring the file forward: an earlier version wrote it.
+    /// True if an earlier version wrote the file, so that opening would upgrade it.
     ///
     /// # Errors
     /// When the file cannot be opened or is no database.
@@ -59,7 +61,7 @@ impl SqliteQueue {
         self.in_hand().retain(|_, row| !rows.contains(row));
     }
 
-    /// Whether there is anything to hand out. What stands in the middle of many that are in somebody's hands is found within a
+    /// True if there is a message to hand out. A message in the middle of many that are in hand is found within a
     /// second.
     async fn is_any_ready(&self, now: i64) -> Result<bool> {
         match self.database.look(move |connection| postponed::is_soon_ready(connection, now)).await? {
@@ -73,7 +75,7 @@ impl SqliteQueue {
         }
     }
 
-    /// Shows messages again, with so many attempts less.
+    /// Makes messages visible again, and subtracts `unused` from their attempts.
     async fn back(&self, receipts: Vec<Receipt>, unused: i64) -> Result<()> {
         self.left_hand(&receipts);
         self.database
@@ -106,7 +108,7 @@ impl Queue for SqliteQueue {
         }
     }
 
-    /// A message in hand whose row was dropped meanwhile is not put back: its person was erased.
+    /// Does not store a message in hand whose row was dropped in the meantime, because its person was erased.
     async fn send_later(&self, events: Vec<Event>, delay: Duration) -> Result<()> {
         let (bodies, now) = (stored(&events)?, self.clock.now().as_millisecond());
         let until = now.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(0));
@@ -127,7 +129,7 @@ impl Queue for SqliteQueue {
 
     async fn receive(&self, max: usize) -> Result<Vec<Received>> {
         let now = self.clock.now().as_millisecond();
-        // A look costs no transaction, and most looks find nothing.
+        // This check needs no transaction, and it mostly finds nothing.
         if !breakage::is_on("idle-queue-writes") && !self.is_any_ready(now).await? {
             return Ok(vec![]);
         }
@@ -207,7 +209,7 @@ impl Queue for SqliteQueue {
 
     async fn drop_those(&self, are_meant: &(dyn for<'t> Fn(&'t str) -> bool + Send + Sync)) -> Result<u64> {
         let mut dropped = 0;
-        // A hub that serves meanwhile moves messages about. Once nothing was found from end to end, nothing is left.
+        // A running hub moves messages at the same time. The loop ends after a full pass that finds nothing.
         loop {
             let (mut found, mut removed) = (0, 0);
             for (table, from, to) in PARTS {
@@ -219,13 +221,13 @@ impl Queue for SqliteQueue {
                 break;
             }
         }
-        // The log of writes still has them until it is taken into the file.
+        // The write-ahead log holds them until it is moved into the file.
         self.database.settle_log().await?;
         self.database.remove_copies()?;
         Ok(dropped)
     }
 
-    /// No copy of the file goes: nothing is taken out of it.
+    /// Removes no copy of the file, because it removes nothing from the file.
     async fn look_through(&self, look: &(dyn for<'t> Fn(&'t str) + Send + Sync)) -> Result<()> {
         let shown = |text: &str| {
             look(text);
@@ -249,12 +251,12 @@ impl Queue for SqliteQueue {
     }
 }
 
-/// The way of a message: at first fresh, then put off, however often, then given up.
+/// The way of a message: first new, then postponed any number of times, then a dead letter.
 const PARTS: [(&str, i64, i64); 3] =
     [("messages", 0, i64::MAX), ("messages", i64::MIN, 0), ("dead_letters", i64::MIN, i64::MAX)];
 
 impl SqliteQueue {
-    /// How many of the ids after the first and up to the last are meant, and how many of those were still there.
+    /// Drops messages with ids in (`after`, `to`]. Returns how many were meant, and how many of those were still there.
     async fn drop_part(
         &self,
         table: &'static str,
@@ -287,7 +289,7 @@ impl SqliteQueue {
     }
 }
 
-/// What is handed out, and the rows of what was handed out too often.
+/// The messages that are handed out, and the rows of those that were handed out too often.
 type Taken = (Vec<postponed::Row>, BTreeSet<i64>);
 
 fn take(connection: &Connection, now: i64, max: usize) -> rusqlite::Result<Taken> {
@@ -304,7 +306,7 @@ fn take(connection: &Connection, now: i64, max: usize) -> rusqlite::Result<Taken
     Ok((rows, given_up))
 }
 
-/// What an older or newer hub wrote and this one cannot read must hold up nobody.
+/// Moves a message that this version cannot read to the dead letters, so that it delays no others.
 fn bury(connection: &Connection, id: i64) -> rusqlite::Result<()> {
     connection.execute("INSERT OR REPLACE INTO dead_letters SELECT id, body FROM messages WHERE id = ?1", [id])?;
     connection.execute("DELETE FROM messages WHERE id = ?1", [id]).map(drop)

@@ -1,4 +1,4 @@
-//! Who is to be looked at again, and everybody.
+//! Scheduled rechecks, and the scan over all people.
 
 use std::collections::{BTreeMap, BTreeSet};
 

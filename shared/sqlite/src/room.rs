@@ -1,4 +1,4 @@
-//! Free room on the disk, asked for before something large is written.
+//! Checks the free room on the disk before something large is written.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use rustix::fs::statvfs;
 /// One million bytes.
 const MB: u64 = 1_000_000;
 
-/// The bytes of a database with its log of writes.
+/// The size in bytes of a database with its write-ahead log.
 pub fn size_of(file: &Path) -> u64 {
     let bytes = |suffix: &str| {
         let mut name = file.as_os_str().to_owned();
@@ -17,10 +17,11 @@ pub fn size_of(file: &Path) -> u64 {
     bytes("") + bytes("-wal")
 }
 
-/// Makes sure that `needed` bytes are free on the disk of `folder`. A disk that cannot be asked counts as large enough.
+/// Makes sure that `needed` bytes are free on the disk of `folder`. If the system cannot tell, the disk counts as large
+/// enough.
 ///
 /// # Errors
-/// A sentence: what is needed, what is free, and what to do. Sizes are in MB.
+/// A sentence with the needed and the free room in MB.
 pub fn make_sure(folder: &Path, needed: u64) -> Result<(), String> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let Ok(disk) = statvfs(folder) else { return Ok(()) };

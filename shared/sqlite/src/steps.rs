@@ -1,5 +1,5 @@
-//! A file comes forward by numbered steps. `user_version` is the number of the last one, a copy is kept before the first, and
-//! a file of a later version is not written.
+//! Upgrades a file by numbered steps. `user_version` is the number of the last step. A copy is kept before the first
+//! step. A file of a later version is not written.
 
 use std::{
     fs, io,
@@ -13,32 +13,32 @@ use stagedoor_ports::{Clock, PortError, Result, SystemClock};
 
 use crate::{private::private_file, room};
 
-/// One change of a file's tables. It is made in one transaction with the number: wholly or not at all.
+/// One change of a file's tables. The change and its number are one transaction.
 pub(crate) struct Step {
     pub number: i64,
     pub make: fn(&Connection) -> rusqlite::Result<()>,
 }
 
-/// Between a file's name and the number of the step before which it was copied.
+/// Stands in a copy's name between the file's name and the number of the next step.
 const BEFORE: &str = ".before-";
 /// The end of a copy's name while it is being written.
 const PART: &str = "part";
-/// How long a copy is kept; afterwards nobody goes back behind the step.
+/// How long a copy is kept. After that, a return to the earlier version is unlikely.
 const KEPT: Duration = Duration::from_hours(24 * 30);
 
-/// The first step whose files hold nothing of rows that were deleted. Earlier files are written anew once, without them.
+/// The first step whose files contain no remains of deleted rows. Earlier files are rewritten once to remove them.
 const OVERWRITTEN: i64 = 1;
 
 fn number(connection: &Connection, sql: &str) -> rusqlite::Result<i64> {
     connection.query_row(sql, [], |row| row.get(0))
 }
 
-/// The number of the last step that a file has seen.
+/// The number of the last step that the file has seen.
 pub(crate) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     number(connection, "PRAGMA user_version")
 }
 
-/// Whether the file is there and has not seen all of `steps`.
+/// True if the file exists and has not seen all of `steps`.
 pub(crate) fn is_behind(path: &Path, steps: &[Step]) -> Result<bool> {
     if !path.exists() {
         return Ok(false);
@@ -57,7 +57,7 @@ fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Why a file is not written, if a later version of Stagedoor made it.
+/// The error for a file that a later version of Stagedoor wrote.
 fn refused(path: &Path, version: i64, latest: i64) -> PortError {
     let name = name_of(path);
     PortError::Fail(format!(
@@ -68,12 +68,12 @@ fn refused(path: &Path, version: i64, latest: i64) -> PortError {
     ))
 }
 
-/// Brings the file to the last of `steps`.
+/// Takes the file to the last of `steps`.
 pub(crate) fn bring_up(connection: &Connection, path: &Path, steps: &[Step]) -> Result<()> {
     let wrong = |error: rusqlite::Error| PortError::Fail(format!("{} cannot be opened: {error}", path.display()));
     let latest = steps.last().map_or(0, |step| step.number);
     let is_new = || number(connection, "SELECT count(*) FROM sqlite_schema").map(|count| count == 0).map_err(wrong);
-    // Two processes that bring a file forward at once would share a copy, or one would copy what the other half changed.
+    // Two processes that upgrade a file at once would share a copy, or one would copy a half-changed file.
     let is_alone = !is_new()? && version(connection).map_err(wrong)? < latest && !breakage::is_on("steps-at-once");
     let _alone = if is_alone { Some(alone(path)?) } else { None };
     let found = version(connection).map_err(wrong)?;
@@ -82,7 +82,7 @@ pub(crate) fn bring_up(connection: &Connection, path: &Path, steps: &[Step]) -> 
     }
     let is_new = is_new()?;
     if !is_new && found < latest && !breakage::is_on("steps-ask-no-room") {
-        // The copy, the file written anew, and the log of writes.
+        // Room for the copy, the rewritten file, and the write-ahead log.
         let folder = path.parent().unwrap_or(Path::new(""));
         room::make_sure(folder, room::size_of(path).saturating_mul(3)).map_err(|reason| {
             let file = path.display();
@@ -119,21 +119,21 @@ pub(crate) fn bring_up(connection: &Connection, path: &Path, steps: &[Step]) -> 
         }
     }
     if !is_new && found < latest {
-        // What was overwritten is in the log of writes, too.
+        // The write-ahead log still holds what was overwritten.
         connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").map_err(wrong)?;
     }
     remove_old_copies(path);
     Ok(())
 }
 
-/// Waits until no other process brings the file forward. The lock ends with the process, however it ends.
+/// Waits until no other process upgrades the file. The lock ends with the process in any case.
 fn alone(path: &Path) -> Result<fs::File> {
     let lock = path.with_file_name(format!("{}.steps.lock", name_of(path)));
     let locked = private_file(&lock).and_then(|file| file.lock().map(|()| file));
     locked.map_err(|error| PortError::Fail(format!("cannot lock {}: {error}", lock.display())))
 }
 
-/// Another process may be faster: the number is read again under the lock.
+/// Takes one step. Another process may be faster, so the number is read again under the lock.
 fn take(connection: &Connection, step: &Step) -> rusqlite::Result<()> {
     if version(connection)? >= step.number {
         return Ok(());
@@ -146,13 +146,13 @@ fn take(connection: &Connection, step: &Step) -> rusqlite::Result<()> {
     };
     let ended = made.and_then(|()| connection.execute_batch("COMMIT"));
     if ended.is_err() {
-        // The error of the step tells more than that of taking it back.
+        // The error of the step says more than the error of the rollback.
         _ = connection.execute_batch("ROLLBACK");
     }
     ended
 }
 
-/// A copy that is kept is never overwritten: a second one of the same step gets a number more.
+/// The name of the next copy. A kept copy is never overwritten: a second one of the same step gets a further number.
 fn copy_name(path: &Path, step: i64) -> PathBuf {
     let first = path.with_file_name(format!("{}{BEFORE}{step}", name_of(path)));
     let further = (2..).map(|n| path.with_file_name(format!("{}{BEFORE}{step}.{n}", name_of(path))));
@@ -163,19 +163,19 @@ fn copy_name(path: &Path, step: i64) -> PathBuf {
     names.find(|name| !name.exists()).unwrap_or(first)
 }
 
-/// A copy has its name once it is whole and on the disk.
+/// Copies the file. The copy gets its name only when it is complete and on the disk.
 fn keep_copy(connection: &Connection, path: &Path, step: i64) -> std::result::Result<Option<PathBuf>, String> {
     if breakage::is_on("no-copy-before-a-step") {
         return Ok(None);
     }
     let told = |error: io::Error| error.to_string();
-    // Of processes that were killed: nobody else is at it now.
+    // Parts that killed processes left behind: no other process works on them now.
     for part in copies(path).iter().filter(|copy| copy.extension().is_some_and(|end| end == PART)) {
         fs::remove_file(part).map_err(told)?;
     }
     let copy = copy_name(path, step);
     let part = path.with_file_name(format!("{}{BEFORE}{step}.{}.{PART}", name_of(path), std::process::id()));
-    // People are in it: it belongs to one user, from the first byte on.
+    // The copy contains personal data, so it is private from the first byte on.
     let file = private_file(&part).map_err(told)?;
     let into = part.to_str().ok_or("the folder's name is no text")?;
     connection.execute("VACUUM INTO ?1", [into]).map_err(|error| error.to_string())?;
@@ -186,7 +186,7 @@ fn keep_copy(connection: &Connection, path: &Path, step: i64) -> std::result::Re
     Ok(Some(copy))
 }
 
-/// Copies that were kept of this file.
+/// The copies kept of this file.
 fn copies(path: &Path) -> Vec<PathBuf> {
     let start = format!("{}{BEFORE}", name_of(path));
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -194,7 +194,7 @@ fn copies(path: &Path) -> Vec<PathBuf> {
     entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&start)).map(|entry| entry.path()).collect()
 }
 
-/// Removes every copy: somebody was erased, and is still in them.
+/// Removes every copy, because an erased person is still in them.
 ///
 /// # Errors
 /// When one cannot be removed.
@@ -209,7 +209,7 @@ pub(crate) fn remove_copies(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes copies that nobody will go back to.
+/// Removes copies that are older than [`KEPT`].
 fn remove_old_copies(path: &Path) {
     let now = UNIX_EPOCH + Duration::from_secs(u64::try_from(SystemClock.now().as_second()).unwrap_or(0));
     let age = |copy: &Path| now.duration_since(fs::metadata(copy).ok()?.modified().ok()?).ok();

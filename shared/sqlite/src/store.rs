@@ -30,13 +30,15 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// Opens or creates the file.
+    ///
     /// # Errors
     /// When the file cannot be opened or is no database.
     pub fn open(path: &Path) -> Result<Self> {
         Ok(Self { database: Database::open(path, steps::STEPS)?, long_looks: LongLooks::default() })
     }
 
-    /// Whether opening would bring the file forward: an earlier version wrote it.
+    /// True if an earlier version wrote the file, so that opening would upgrade it.
     ///
     /// # Errors
     /// When the file cannot be opened or is no database.
@@ -44,10 +46,10 @@ impl SqliteStore {
         crate::steps::is_behind(path, steps::STEPS)
     }
 
-    /// Opens the file of a hub that runs or is stopped, for reading only: every write is an error.
+    /// Opens the file of a running or stopped hub for reading only. Every write is an error.
     ///
     /// # Errors
-    /// When the file is not there or is no database.
+    /// When the file does not exist or is no database.
     pub fn open_read_only(path: &Path) -> Result<Self> {
         let database = Database::open_read_only(path, &steps::tables(), &steps::fill_totals())?;
         Ok(Self { database, long_looks: LongLooks::default() })
@@ -88,7 +90,7 @@ fn parsed<T: Document>(text: &str) -> Sql<T> {
     read(text).map_err(|reason| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, reason.into()))
 }
 
-/// Or why not, without values.
+/// Reads a document. The error gives the reason without values.
 fn read<T: Document>(text: &str) -> std::result::Result<T, String> {
     from_stored(text)
 }
@@ -292,7 +294,7 @@ impl Store for SqliteStore {
             .database
             .write(move |connection| {
                 for (id, link) in &links {
-                    // What cannot be read is not overwritten.
+                    // A state that cannot be read is not overwritten.
                     let known = waiting::link_of(connection, &id.to_string())?;
                     if known.map_or(Some(0), |known| Some(known.ok()?.revision)) != Some(link.revision) {
                         return Ok(false);
@@ -455,11 +457,11 @@ impl Store for SqliteStore {
     ) -> Result<()> {
         let (people, names, tombstones) = (people.clone(), names.clone(), tombstones.clone());
         self.database.write(move |connection| erase::erase(connection, &people, &names, &tombstones)).await?;
-        // The person is erased by now: somebody else's long write puts the rewriting off, and nothing more.
+        // The person is already erased. A long write of another process only delays the rewrite.
         if let Err(error) = self.database.rewrite_if_small().await {
             tracing::warn!(%error, "the file is not written anew now; pieces of what was erased may stand in unused bytes");
         }
-        // The log of writes still has them until it is taken into the file.
+        // The write-ahead log holds them until it is moved into the file.
         self.database.settle_log().await?;
         self.database.remove_copies()
     }

@@ -1,27 +1,28 @@
-//! Messages that are put off. However many they are, who receives passes none of them.
+//! Postponed messages. `receive` passes none of them, however many there are.
 //!
-//! Their ids are below zero and in the order of their time: the time in milliseconds, times a million and some, far below zero. So
-//! they need no index, which every message would have to keep, and an earlier version still finds them.
+//! Their ids are negative and ordered by time: milliseconds times about a million, from far below zero. So they need no
+//! index, which every message would have to maintain, and an earlier version still finds them.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use stagedoor_model::breakage;
 
-/// Ids of one millisecond.
+/// The number of ids for one millisecond.
 const ONE: i64 = 1 << 20;
-/// The id of what is put off until 1970: the lowest.
+/// The id of a message postponed until 1970: the lowest.
 const FIRST: i64 = -(1 << 62);
-/// A time whose id is still below zero: in the year 2109.
+/// The last time whose id is below zero, in the year 2109.
 const LAST_MS: i64 = (1 << 42) - 2;
 
-/// The lowest id of what is put off until this millisecond.
+/// The lowest id of messages postponed until this millisecond.
 fn id_of(until: i64) -> i64 {
     FIRST + until.clamp(0, LAST_MS) * ONE
 }
 
-/// The SQL of the next free id from `?1` on and before `?2`.
+/// SQL for the next free id from `?1` on and before `?2`.
 const FREE: &str = "coalesce((SELECT max(id) + 1 FROM messages WHERE id >= ?1 AND id < ?2), ?1)";
 
-/// Puts a message off. Where `row` is the one that it is taken from, it has to be there: else somebody dropped it.
+/// Postpones a message. `row` is the row that the message comes from. If that row is gone, the message was dropped and
+/// is not stored.
 pub(super) fn insert(
     connection: &Connection,
     body: &str,
@@ -42,11 +43,12 @@ pub(super) fn insert(
     connection.prepare_cached(&sql)?.execute(params![ids[0], ids[1], body, now, until, row]).map(drop)
 }
 
-/// A message as it is handed out: its id, its body, and how often it was handed out, this time included.
+/// A message as it is handed out: id, body, and number of attempts, this one included.
 pub(super) type Row = (i64, String, u32);
 
-/// What was put off comes first: it is older. It gets half of the room at most, as long as there is anything fresh: messages
-/// that are put off again and again, such as advertising that is held, keep no other back.
+/// Messages to hand out. Postponed ones come first, because they are older. They get at most half of the room while
+/// there are new ones. Otherwise messages that are postponed again and again, such as held advertising, would delay all
+/// others.
 pub(super) fn ready(connection: &Connection, now: i64, max: usize) -> rusqlite::Result<Vec<Row>> {
     let mut rows = Vec::<Row>::new();
     let half = if breakage::is_on("put-off-before-all") { max } else { max.div_ceil(2) };
@@ -63,16 +65,18 @@ pub(super) fn ready(connection: &Connection, now: i64, max: usize) -> rusqlite::
     Ok(rows)
 }
 
-/// Put off until a time that has come; `?2` is the first id of the time to come.
+/// Postponed until a time that has come. `?2` is the first id of the future.
 const PUT_OFF: &str = "id < ?2";
-/// Never put off. `?2` is below zero.
+/// Never postponed. `?2` is below zero.
 const FRESH: &str = "id > max(?2, 0)";
 
 /// Rows that a short look passes at each end.
 const LOOK: i64 = 256;
 
-/// Whether there is anything to hand out or to take away, as far as a short look tells: the first and the last that were never
-/// put off, and those whose time has come. `None`: more are in somebody's hands than it passes.
+/// True if a short look finds a message to hand out or to give up. It passes the first and the last new messages, and
+/// postponed ones whose time has come.
+///
+/// `None`: more messages are in hand than it passes.
 pub(super) fn is_soon_ready(connection: &Connection, now: i64) -> rusqlite::Result<Option<bool>> {
     let mut is_all = true;
     let most = if breakage::is_on("idle-looks-without-end") { i64::MAX } else { LOOK };
@@ -92,7 +96,7 @@ pub(super) fn is_soon_ready(connection: &Connection, now: i64) -> rusqlite::Resu
     Ok(is_all.then_some(false))
 }
 
-/// The same of all messages.
+/// Like [`is_soon_ready`], over all messages.
 pub(super) fn is_any_ready(connection: &Connection, now: i64) -> rusqlite::Result<bool> {
     for range in [PUT_OFF, FRESH] {
         let sql = format!("SELECT 1 FROM messages WHERE {range} AND visible_at <= ?1 LIMIT 1");
@@ -103,7 +107,7 @@ pub(super) fn is_any_ready(connection: &Connection, now: i64) -> rusqlite::Resul
     Ok(false)
 }
 
-/// Since when the oldest message is there, in milliseconds.
+/// The time since which the oldest message is there, in milliseconds.
 pub(super) fn oldest(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     let mut times = Vec::<i64>::new();
     for range in ["id < 0", "id > 0"] {
@@ -113,7 +117,7 @@ pub(super) fn oldest(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     Ok(times.into_iter().min())
 }
 
-/// Gives what an earlier version put off its new id.
+/// Gives new ids to messages that an earlier version postponed.
 pub(super) fn set_apart(connection: &Connection) -> rusqlite::Result<()> {
     let sql = "SELECT id, visible_at FROM messages WHERE id > 0 AND attempts = 0 AND visible_at > 0";
     let found = connection

@@ -1,4 +1,4 @@
-//! The tables of a queue's file, step by step. A step that was released is never changed.
+//! The tables of a queue's file, step by step. A released step never changes.
 
 use rusqlite::Connection;
 
@@ -7,7 +7,7 @@ use crate::steps::Step;
 
 pub(super) const STEPS: &[Step] = &[Step { number: 1, make: first }, Step { number: 2, make: postponed_apart }];
 
-/// Files of before the steps may have some of these tables, or all of them: they are of number 0 or 1.
+/// Files from before the steps have the number 0 or 1. They may have some of these tables or all of them.
 fn first(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
         "CREATE TABLE IF NOT EXISTS messages (
@@ -29,7 +29,8 @@ fn first(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-/// Messages that are put off stand apart, in the order of their time. The version before this step can still write the file.
+/// Gives postponed messages ids of their own, in the order of their time. The version before this step can still write
+/// the file.
 fn postponed_apart(connection: &Connection) -> rusqlite::Result<()> {
     first(connection)?;
     postponed::set_apart(connection)

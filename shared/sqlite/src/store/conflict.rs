@@ -1,4 +1,4 @@
-//! Whether somebody else was faster.
+//! Finds out whether another process was faster.
 
 use std::collections::BTreeSet;
 

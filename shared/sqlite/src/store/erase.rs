@@ -1,4 +1,4 @@
-//! Every trace of somebody goes, but for the tombstones.
+//! Removes every trace of a person except the tombstones.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,7 @@ pub(super) fn erase(
     Ok(())
 }
 
-/// Which of these tombstones there are.
+/// Those of these tombstones that exist.
 pub(super) fn erased(connection: &Connection, tombstones: BTreeSet<String>) -> Sql<BTreeSet<String>> {
     let mut select = connection.prepare_cached("SELECT 1 FROM tombstones WHERE hash = ?1")?;
     let mut found = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Rows of the journal. A row that cannot be read is left out and set aside; the others are told.
+//! Rows of the journal. A row that cannot be read is left out and set aside; the others are returned.
 
 use rusqlite::{Connection, OptionalExtension, Params, params};
 use stagedoor_engine::PersonId;
@@ -8,14 +8,14 @@ use stagedoor_ports::{JournalRow, Result};
 use super::{Sql, read};
 use crate::database::Database;
 
-/// Rows that were read, and the ids and reasons of those that were not.
+/// Rows that were read, and (id, reason) of those that could not be.
 #[derive(Default)]
 pub(super) struct Rows {
     pub rows: Vec<JournalRow>,
     pub unreadable: Vec<(String, String)>,
 }
 
-/// `sql` selects the row and its id.
+/// Reads rows. `sql` selects the row and its id.
 fn select(connection: &Connection, sql: &str, params: impl Params) -> Sql<Rows> {
     let mut select = connection.prepare_cached(sql)?;
     let mut rows = Rows::default();
@@ -40,7 +40,8 @@ pub(super) fn latest(connection: &Connection, max: usize) -> Sql<Rows> {
     select(connection, "SELECT row, id FROM journal ORDER BY seq DESC LIMIT ?1", [max as i64])
 }
 
-/// About `max` rows and where to go on. Rows of one millisecond stay together: the time in the index knows no less.
+/// About `max` rows, and the time at which the rest starts. Rows of one millisecond stay together, because the index
+/// has no finer time.
 pub(super) fn between(
     connection: &Connection,
     from: Timestamp,
@@ -86,10 +87,10 @@ pub(super) fn event(connection: &Connection, id: &EventId) -> Sql<Option<Journal
     text.map(|text| super::parsed(&text)).transpose()
 }
 
-/// Rows that are removed in one transaction: others write between two.
+/// Rows removed in one transaction. Others can write between two transactions.
 const PART: i64 = 1_000;
 
-/// Removes what is older. A row without a time is looked at by a person.
+/// Removes older rows. A row without a time stays for a person to look at.
 pub(super) async fn sweep(database: &Database, journal: Timestamp, kept: Option<Timestamp>) -> Result<u64> {
     let ends = [(false, Some(journal)), (true, kept)];
     let mut removed = 0;
@@ -109,14 +110,14 @@ pub(super) async fn sweep(database: &Database, journal: Timestamp, kept: Option<
                 .await?;
         }
     }
-    // The log of writes still has them until it is taken into the file.
+    // The write-ahead log holds them until it is moved into the file.
     if removed > 0 {
         database.settle_log().await?;
     }
     Ok(removed)
 }
 
-/// The time, the number and the kind of the next rows that were folded before `end`.
+/// Time, number and kind of the next rows that were folded before `end`.
 fn older(connection: &Connection, after: (i64, i64), end: i64) -> Sql<Vec<(i64, i64, bool)>> {
     let sql = "SELECT folded_at, seq, unrecognized FROM journal WHERE (folded_at, seq) > (?1, ?2) AND folded_at < ?3
                ORDER BY folded_at, seq LIMIT ?4";

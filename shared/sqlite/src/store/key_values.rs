@@ -12,7 +12,7 @@ fn named_cell(row: &Row<'_>) -> Sql<(String, KeyValue)> {
     Ok((row.get(0)?, KeyValue { value: row.get(1)?, version: row.get::<_, i64>(2)? as u64 }))
 }
 
-/// Those of these cells that exist.
+/// Those of these values that exist.
 pub(super) fn named(connection: &Connection, names: BTreeSet<String>) -> Sql<BTreeMap<String, KeyValue>> {
     let mut select = connection.prepare_cached("SELECT name, value, version FROM cells WHERE name = ?1")?;
     let mut found = BTreeMap::new();
@@ -22,16 +22,16 @@ pub(super) fn named(connection: &Connection, names: BTreeSet<String>) -> Sql<BTr
     Ok(found)
 }
 
-/// In the order of their names, from the prefix on.
+/// Values in the order of their names, from the prefix on.
 const FROM: &str = "SELECT name, value, version FROM cells WHERE name >= ?1 ORDER BY name";
-/// As it was: every cell there is.
+/// The earlier query, which reads every value.
 const ALL: &str = "SELECT name, value, version FROM cells WHERE substr(name, 1, length(?1)) = ?1";
 
 fn from_prefix() -> &'static str {
     if breakage::is_on("cells-read-whole") { ALL } else { FROM }
 }
 
-/// Reads one cell more than those whose name begins so.
+/// All values whose names start with `prefix`. Reads one more than that.
 pub(super) fn beginning_with(connection: &Connection, prefix: &str) -> Sql<BTreeMap<String, KeyValue>> {
     let mut select = connection.prepare_cached(from_prefix())?;
     let found = select.query_map([prefix], named_cell)?;

@@ -1,4 +1,4 @@
-//! The tables of `hub.db`, step by step. A step that was released is never changed.
+//! The tables of `hub.db`, step by step. A released step never changes.
 
 use rusqlite::Connection;
 use stagedoor_model::breakage;
@@ -11,7 +11,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { number: 2, make: by_time_and_counted },
 ];
 
-/// Files of before the steps may have some of these tables, or all of them: they are of number 0 or 1.
+/// Files from before the steps have the number 0 or 1. They may have some of these tables or all of them.
 const FIRST: &str = "
 CREATE TABLE IF NOT EXISTS journal (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, person TEXT, unrecognized INTEGER NOT NULL,
@@ -53,7 +53,7 @@ CREATE TABLE IF NOT EXISTS unreadable (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Milliseconds of a row's `folded_at`, rounded down; NULL for a row that is no JSON.
+/// SQL for the milliseconds of a row's `folded_at`, rounded down; NULL if the row is no JSON.
 fn folded_at(row: &str) -> String {
     let at = format!("json_extract({row}, '$.folded_at')");
     format!(
@@ -62,12 +62,12 @@ fn folded_at(row: &str) -> String {
     )
 }
 
-/// What `totals` holds, counted: for a file that has none yet.
+/// Fills `totals` with counted values, for a file without that table.
 pub(super) fn fill_totals() -> String {
     format!("INSERT INTO totals {COUNTED};")
 }
 
-/// A row as `totals` has it.
+/// SQL that counts the one row of `totals`.
 pub(super) const COUNTED: &str = "SELECT
     (SELECT count(*) FROM journal), (SELECT count(*) FROM journal WHERE unrecognized), (SELECT count(*) FROM people),
     (SELECT count(*) FROM people WHERE waiting IS NOT NULL), (SELECT coalesce(sum(deals), 0) FROM links),
@@ -79,7 +79,8 @@ pub(super) const TOTALS: &str = "CREATE TABLE IF NOT EXISTS totals (
 ) STRICT;
 ";
 
-/// `INSERT OR REPLACE` fires no trigger for the row that goes: so the one that comes asks for it first.
+/// Triggers that keep `totals` up to date. `INSERT OR REPLACE` fires no trigger for the replaced row, so a trigger
+/// before the insert subtracts it.
 const KEPT: &str = "
 CREATE TRIGGER journal_replaced BEFORE INSERT ON journal WHEN EXISTS (SELECT 1 FROM journal WHERE id = new.id) BEGIN
     UPDATE totals SET events = events - 1,
@@ -118,10 +119,10 @@ CREATE INDEX identifiers_person ON identifiers (person) WHERE person IS NOT NULL
 CREATE INDEX audience_person ON audience (person);
 ";
 
-/// Rows of the journal are found by their time, people by all that leads to them, and what is told often is counted once. The
-/// version before this step can still write the file: then the triggers do what it does not.
+/// Finds journal rows by time and people by everything that leads to them, and keeps frequent counts. The version
+/// before this step can still write the file: triggers then do the new work.
 fn by_time_and_counted(connection: &Connection) -> Sql<()> {
-    // A file of number 1 may be of a version that did not have every table yet.
+    // A file with number 1 may come from a version that did not have every table yet.
     connection.execute_batch(FIRST)?;
     let (of_row, of_new) = (folded_at("row"), folded_at("new.row"));
     connection.execute_batch(&format!(

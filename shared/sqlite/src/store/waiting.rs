@@ -1,4 +1,4 @@
-//! Who waits for the CRM, the marks that say so, and what cannot be read.
+//! People who wait for the CRM, their marks, and values that cannot be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,19 +9,19 @@ use stagedoor_ports::{Dirty, Mark, Postponed, READ_AGAIN, SetAside, Taken};
 
 use super::{Sql, follow, read};
 
-/// Another version may have been started: what could not be read is read again.
+/// Lets unreadable values be read again, because another version may have been started.
 pub(super) fn read_again(connection: &Connection) -> Sql<()> {
     let again = "UPDATE marks SET not_before = NULL WHERE person IN (SELECT id FROM unreadable WHERE kind = 'person')";
     connection.execute(again, [])?;
     connection.execute("DELETE FROM unreadable", []).map(drop)
 }
 
-/// People who were read, and why the others could not be.
+/// People who were read, and the reasons why others could not be.
 #[derive(Default)]
 pub(super) struct TakenDirty {
     pub dirty: Vec<Dirty>,
     pub unreadable: Vec<(String, String)>,
-    /// Of those who were read: set aside before.
+    /// Those of the people read who were set aside before.
     pub readable_again: Vec<String>,
 }
 
@@ -65,12 +65,12 @@ pub(super) fn take(connection: &Connection, max: usize, now: Option<Timestamp>) 
     Ok(taken)
 }
 
-/// How many of those who wait a look passes at most.
+/// The largest number of waiting people that a short look passes.
 const LOOK: usize = 256;
 
-/// Whether `take` would take anybody, as far as a short look tells. `None`: more people are put off than it passes.
+/// True if a short look finds a person whom [`take`] would return. `None`: more people are postponed than it passes.
 pub(super) fn is_any(connection: &Connection, now: Timestamp) -> Sql<Option<bool>> {
-    // Who is put off stands at the time until which they are.
+    // A postponed person has the end of the delay as the place in the queue.
     let sql = "SELECT not_before FROM people LEFT JOIN marks ON marks.person = people.id
         WHERE waiting IS NOT NULL ORDER BY waiting LIMIT ?1";
     let most = if breakage::is_on("idle-looks-without-end") { i64::MAX } else { LOOK as i64 };
@@ -86,7 +86,7 @@ pub(super) fn is_any(connection: &Connection, now: Timestamp) -> Sql<Option<bool
     Ok((passed < LOOK).then_some(false))
 }
 
-/// The same of everybody who waits.
+/// Like [`is_any`], over all waiting people.
 pub(super) fn is_any_of_all(connection: &Connection, now: Timestamp) -> Sql<bool> {
     let sql = "SELECT 1 FROM people LEFT JOIN marks ON marks.person = people.id
         WHERE waiting IS NOT NULL AND (not_before IS NULL OR not_before <= ?1) LIMIT 1";
@@ -103,7 +103,7 @@ fn dirty_of(connection: &Connection, waiting: Waiting) -> Sql<Result<Dirty, Stri
         match link_of(connection, &id.to_string())? {
             Some(Ok(known)) => {
                 revision = if *id == person.id { known.revision } else { revision };
-                // The own one is the first: nothing of it is changed by joining it with an empty one.
+                // The person's own state comes first, so it is not joined with an empty one and stays unchanged.
                 link = Some(match link {
                     Some(own) => own.join(known),
                     None => known,
@@ -125,7 +125,7 @@ pub(super) fn link_of(connection: &Connection, id: &str) -> Sql<Option<Result<Cr
     Ok(doc.map(|doc| read(&doc)))
 }
 
-/// Keeps in mind why these cannot be read, and lets them rest.
+/// Notes why these people cannot be read, and delays them.
 pub(super) fn set_aside(connection: &Connection, taken: &TakenDirty, now: Timestamp) -> Sql<()> {
     let until = (now + READ_AGAIN).as_millisecond();
     for (id, reason) in &taken.unreadable {
@@ -141,7 +141,7 @@ pub(super) fn note_unreadable(connection: &Connection, kind: &str, id: &str, rea
     connection.prepare_cached(sql)?.execute(params![kind, id, reason, now.as_millisecond()]).map(drop)
 }
 
-/// To the end of the queue, and not before `until` (milliseconds).
+/// Moves a person to the end of the queue, and not before `until` (milliseconds).
 fn back(connection: &Connection, id: &str, until: i64) -> Sql<()> {
     connection.execute("UPDATE ticks SET n = n + 1", [])?;
     let sql = "INSERT INTO marks (person, not_before, since) SELECT id, ?2, waiting FROM people WHERE id = ?1
@@ -151,7 +151,7 @@ fn back(connection: &Connection, id: &str, until: i64) -> Sql<()> {
     connection.prepare_cached(sql)?.execute(params![id, until]).map(drop)
 }
 
-/// 1 if somebody is as they were taken: neither changed nor marked since.
+/// SQL that is true if a person has neither changed nor been marked since they were taken.
 const AS_TAKEN: &str = "id = ?1 AND version = ?2 AND waiting IS NOT NULL
     AND (?3 < 0 OR coalesce((SELECT n FROM marks WHERE person = ?1), 0) = ?3)";
 
@@ -212,7 +212,7 @@ pub(super) fn since(connection: &Connection) -> Sql<Option<Timestamp>> {
     Ok(waiting.into_iter().chain(postponed).min().and_then(|at| Timestamp::from_millisecond(at).ok()))
 }
 
-/// Those of `ids` that lead to somebody who cannot be read.
+/// Those of `ids` that lead to a person who cannot be read.
 pub(super) fn unreadable(connection: &Connection, ids: &BTreeSet<PersonId>) -> Sql<BTreeSet<PersonId>> {
     let mut select = connection.prepare_cached("SELECT doc FROM people WHERE id = ?1")?;
     let mut found = BTreeSet::new();
@@ -237,7 +237,7 @@ pub(super) fn all_set_aside(connection: &Connection, max: usize) -> Sql<Vec<SetA
     rows.collect()
 }
 
-/// Links that can be read; the others are left out.
+/// CRM states that can be read; the others are left out.
 pub(super) fn links(connection: &Connection, ids: &BTreeSet<PersonId>) -> Sql<BTreeMap<PersonId, CrmState>> {
     let mut links = BTreeMap::new();
     for id in ids {
