@@ -1,7 +1,7 @@
-//! Carrot quest: leads caught by pop-ups, with their scenario and variant.
+//! Carrot quest: leads from pop-ups, with their scenario and variant.
 //!
-//! Source: developers.carrotquest.io/webhooks (form-encoded; `token` from the admin panel; 200 or it is repeated).
-//! Fields inside `user` and `event`: pastebin.com/pkgCESs5, by their staff.
+//! Source: developers.carrotquest.io/webhooks (form-encoded; `token` from the admin panel; any answer but 200 is
+//! repeated). Fields inside `user` and `event`: pastebin.com/pkgCESs5, by their staff.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ struct User {
 #[derive(Deserialize)]
 struct Fact {
     id: u64,
-    /// Unix seconds.
+    /// Unix time in seconds.
     #[serde(default)]
     created: Option<i64>,
     #[serde(default, rename = "type")]
@@ -75,7 +75,7 @@ impl Provider for CarrotQuest {
             return Err("type is neither event nor message_webhook".into());
         }
         let (fact, odd) = lenient::<Fact>(&parse_json(form.text("event").ok_or("no event")?.as_bytes())?, &[])?;
-        // What the event itself says stands, whatever became of the visitor's profile.
+        // The event counts even if the visitor's profile cannot be read.
         let user = form.text("user").and_then(|user| parse_json(user.as_bytes()).ok());
         let user = user.and_then(|user| lenient::<User>(&user, &[]).ok());
         let is_lost = user.is_none();
@@ -111,7 +111,7 @@ impl Provider for CarrotQuest {
             company: None,
         };
         let body = if cart { Body::CartAbandoned(submitted) } else { Body::FormSubmitted(submitted) };
-        // One event of a visitor may set off several webhooks: each pop-up that it leads to is a fact of its own.
+        // One event of a visitor may cause several webhooks. Each pop-up that it leads to is a separate fact.
         let sending = form.text("sending_id").or(form.text("message_id")).unwrap_or("");
         let id = fact.id.to_string();
         let event = match sending {
@@ -124,7 +124,7 @@ impl Provider for CarrotQuest {
 
 impl CarrotQuest {
     fn identifiers(&self, user: &User, fact: &Fact) -> std::collections::BTreeSet<Identifier> {
-        // Their own sample puts a plus before `$phone`: digits without one are international.
+        // Carrot quest's own sample puts a plus before `$phone`. Digits without a plus are international too.
         let phone = prop("$phone", user, fact);
         let mut identifiers =
             contact_identifiers(&self.source, phone.as_deref(), prop("$email", user, fact).as_deref());
@@ -137,12 +137,12 @@ impl CarrotQuest {
     }
 }
 
-// What the event itself says is fresher than the profile.
+// The event is more recent than the profile.
 fn prop(name: &str, user: &User, fact: &Fact) -> Option<String> {
     fact.props.get(name).or_else(|| user.props.get(name)).and_then(text)
 }
 
-/// Names of what tells of the person and holds no text.
+/// Names of properties of the person that hold no text.
 fn odd_props<'p>(user: &'p User, fact: &'p Fact) -> impl Iterator<Item = String> + 'p {
     let is_odd = |value: &Value| value.is_array() || value.is_object();
     let is_nothing =
@@ -158,7 +158,7 @@ fn labels(form: &Form, user: &User, fact: &Fact) -> (BTreeMap<String, String>, V
     let mut labels = Labels::signed();
     let city = user.props.get("$city").and_then(text).map(|city| ("city", city));
     let scenario = fact.kind.name.clone().map(|name| ("scenario", name));
-    // In Carrot quest each variant of an A/B test is a message of its own.
+    // In Carrot quest each variant of an A/B test is a separate message.
     let message = [("message", "message_name"), ("variant", "message_id"), ("sending", "sending_id")];
     let message = message.into_iter().filter_map(|(label, field)| Some((label, form.text(field)?.to_owned())));
     for (label, text) in city.into_iter().chain(scenario).chain(message) {

@@ -1,27 +1,29 @@
-//! The consents of a form, as scripts, servers and plain HTML forms write them.
+//! The consents of a form, in the shapes in which scripts, servers and plain HTML forms send them.
 
 use serde_json::{Map, Value};
 use stagedoor_model::{Channel, ConsentClaim, MARKETING, breakage};
 
 use crate::form::plain;
 
-/// What was read of the consents of one form.
+/// The consents of one form.
 #[derive(Debug, Default)]
 pub struct Read {
+    /// Consents and withdrawals that could be read.
     pub claims: Vec<ConsentClaim>,
-    /// The places that could not be read, such as `consents.0.given`.
+    /// Places that could not be read, such as `consents.0.given`.
     pub lost: Vec<String>,
 }
 
-/// Claims of one form: four channels, for a few purposes.
+/// Maximum number of claims in one form: four channels, for a few purposes.
 const MOST: usize = 16;
-/// Characters of a purpose's name.
+/// Maximum length of a purpose's name in characters.
 const PURPOSE: usize = 64;
-/// Characters of the wording that the person saw, or of its version.
+/// Maximum length of the wording that the person saw, or of its version, in characters.
 const WORDING: usize = 1_000;
 
-/// Reads a list of claims, a single claim, a table of channels (`{"email": "yes"}`), or JSON of these as text. What cannot be
-/// read loses itself only, and a readable "no" withdraws whatever stands beside it. Of equal claims the last counts.
+/// Reads a list of claims, a single claim, a table of channels (`{"email": "yes"}`), or JSON of these as text. An
+/// unreadable part loses only itself. A readable "no" withdraws, regardless of what stands beside it. Of equal claims
+/// the last counts.
 pub fn read(value: &Value) -> Read {
     let mut read = Read::default();
     read.add(value, "consents", false);
@@ -55,14 +57,14 @@ impl Read {
         for (key, value) in fields {
             match (channel(key), key.parse::<usize>()) {
                 (Some(channel), _) => self.add_word(value, channel, place),
-                // `consents[0][given]` of a form.
+                // `consents[0][given]` in a form.
                 (None, Ok(index)) => self.add(value, &format!("{place}.{index}"), was_text),
                 (None, Err(_)) => self.lost.push(place.to_owned()),
             }
         }
     }
 
-    /// A channel, and yes or no about it.
+    /// Adds a channel with a yes or no.
     fn add_word(&mut self, value: &Value, channel: Channel, place: &str) {
         match (given(value), value) {
             (Some(given), _) => self.keep(ConsentClaim { purpose: MARKETING.into(), channel, given, wording: None }),
@@ -83,12 +85,12 @@ impl Read {
         if purpose.is_none() {
             lose("purpose");
         }
-        // A consent to nothing that can be read is none; a withdrawal is one from advertising.
+        // A consent without a readable purpose does not count. A withdrawal without one concerns advertising.
         let Some(purpose) = purpose.or((!given).then(|| MARKETING.to_owned())) else { return };
         let told = field(fields, "channel").filter(|value| !is_nothing(value));
         let channels = match told.map(|value| plain(value).as_deref().and_then(channel)) {
             Some(Some(channel)) => vec![channel],
-            // No channel is named: a "no" is about all of them.
+            // A "no" without a channel concerns all channels.
             None if !given => Channel::ALL.to_vec(),
             None | Some(None) => vec![],
         };
@@ -107,7 +109,8 @@ impl Read {
         }
     }
 
-    /// Each purpose and channel has one claim. A thousand equal ones would be a thousand words of the ledger.
+    /// Keeps one claim for each purpose and channel. A thousand equal claims would make a thousand entries in the
+    /// ledger.
     fn keep(&mut self, claim: ConsentClaim) {
         if breakage::is_on("claims-without-end") {
             return self.claims.push(claim);
@@ -115,7 +118,7 @@ impl Read {
         let is_same = |known: &&mut ConsentClaim| known.purpose == claim.purpose && known.channel == claim.channel;
         let has_room = self.claims.len() < MOST || !claim.given && claim.purpose == MARKETING;
         match self.claims.iter_mut().find(is_same) {
-            // A withdrawal beats what is said beside it.
+            // A withdrawal outweighs a consent in the same form.
             Some(known) if known.given || !claim.given => *known = claim,
             Some(_) => {}
             None if has_room => self.claims.push(claim),
@@ -137,7 +140,7 @@ fn scalar(value: &Value) -> Option<String> {
     plain(value).or_else(|| value.as_bool().map(|value| value.to_string()))
 }
 
-/// Yes or no. `None` for everything else: neither is guessed.
+/// Yes or no. `None` for anything else, because consent is never guessed.
 pub fn given(value: &Value) -> Option<bool> {
     if breakage::is_on("consents-of-one-shape") {
         return value.as_bool();

@@ -1,7 +1,8 @@
-//! Any site's own form: JSON or form-encoded, with a declared field mapping. The contract is ours: docs/providers/form.md.
+//! A site's own form: JSON or form-encoded, with a declared mapping of fields. The contract is ours:
+//! docs/providers/form.md.
 //!
-//! A server signs by Standard Webhooks. A browser cannot keep a secret: it shows the source's key, its origin is
-//! checked, and CORS lets it in.
+//! A server signs by Standard Webhooks. A browser cannot keep a secret. It shows the source's public key, the hub
+//! checks its origin, and CORS admits it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,13 +27,13 @@ use crate::{consents, labels::Labels};
 #[derive(Default)]
 struct Options {
     auth: Auth,
-    /// Origins of the pages that may post, such as `https://example.ru`; for `auth = "browser"`.
+    /// Origins of the pages that may post, such as `https://example.ru`. For `auth = "browser"`.
     origins: Vec<String>,
-    /// Our name of a field to the form's name of it.
+    /// The form's names of fields, by our names.
     fields: BTreeMap<String, String>,
-    /// A field of the form that people do not see: only robots fill it in, and what they send is dropped.
+    /// A field that people do not see. Only robots fill it in, and their forms are dropped.
     honeypot: Option<String>,
-    /// Forms that one client may send in an hour, by its address; for `auth = "browser"`.
+    /// Number of forms that one client may send in an hour, by its address. For `auth = "browser"`.
     forms_per_hour: Option<NonZeroU32>,
 }
 
@@ -45,7 +46,7 @@ enum Auth {
 }
 
 impl Auth {
-    /// The key of a page is public: anybody can type anything.
+    /// The key of a page is public, so anybody can send any value.
     fn proof(self) -> Proof {
         match self {
             Self::Signature => Proof::Signed,
@@ -54,16 +55,16 @@ impl Auth {
     }
 }
 
-/// A page's form in bytes. Its key is public, so that anybody can send one.
+/// Maximum size of a page's form in bytes. The page's key is public, so anybody can send a form.
 const MAX_ANONYMOUS: usize = 64 * 1024;
 
-/// Characters of a name, of a form's name and of a show's key. What is longer is no such thing.
+/// Maximum length in characters of a name, of a form's name and of a show's key. A longer text is not one of these.
 const SHORT: usize = 200;
 
-/// Many people may share one address of a mobile network.
+/// The default limit. Many people may share one address of a mobile network.
 const FORMS_PER_HOUR: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
 
-/// Ids of a browser that one form may name: each is one more key under which the person is found.
+/// Maximum number of browser ids in one form. Each is one more key under which the person is found.
 const HINTS: usize = 16;
 
 struct SiteForm {
@@ -97,7 +98,7 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     Ok(Box::new(SiteForm { source: source.clone(), options }))
 }
 
-/// What is wrong with an origin: browsers send the scheme, the host and an odd port, and nothing else.
+/// The error of an origin. Browsers send only the scheme, the host and an unusual port.
 fn origin_mistake(text: &str) -> Option<String> {
     let read = text.parse::<http::Uri>().ok().filter(|uri| uri.scheme().is_some() && uri.authority().is_some());
     let Some((scheme, authority)) = read.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?))) else {
@@ -112,7 +113,7 @@ fn origin_mistake(text: &str) -> Option<String> {
     (meant != text).then(|| format!("options.origins holds {text:?}, which no browser sends: write {meant:?}"))
 }
 
-/// A trap that people fill in drops what they send.
+/// The error of a honeypot field that people fill in, because their forms would be dropped.
 fn trap_mistake(options: &Options) -> Option<String> {
     let trap = options.honeypot.as_deref()?;
     let called = |own: &&&str| options.fields.get(**own).map_or(**own, String::as_str) == trap;
@@ -165,10 +166,10 @@ impl Provider for SiteForm {
             return Ok(vec![]);
         }
         let mut identifiers = contact_identifiers(&self.source, text("phone").as_deref(), text("email").as_deref());
-        // A server that only relays a form knows no more of who typed it than a page does.
+        // A server that only relays a form knows as little about its author as a page does.
         let is_typed = field("typed").and_then(consents::given) == Some(true) && !breakage::is_on("typed-form-proves");
         let knows_visitor = self.is_signed() && !is_typed;
-        // Which user somebody is, only the site's own server knows.
+        // Only the site's own server knows which user the visitor is.
         let user = text("user_id").filter(|_| knows_visitor);
         identifiers.extend(user.and_then(|id| Identifier::opaque(Kind::SiteUser, self.source.name.as_str(), &id)));
         if identifiers.is_empty() {
@@ -178,11 +179,11 @@ impl Provider for SiteForm {
         let has_many = hints.len() > HINTS;
         identifiers.extend(hints.into_iter().take(HINTS));
         let currency = text("currency").unwrap_or_else(|| self.source.currency.clone());
-        // What cannot be read loses only itself, and its name stands in the reason.
+        // An unreadable value loses only itself, and the reason names it.
         let mut lost = Vec::new();
         let amount = text("amount").map(|amount| Money::from_major(&amount, &currency));
         lost.extend(amount.as_ref().and_then(|amount| amount.as_ref().err()).map(|error| format!("amount ({error})")));
-        // A browser's clock is anybody's to set, and so is the field.
+        // Anybody can set a browser's clock and this field.
         let told = text("at").filter(|_| self.is_signed() || breakage::is_on("browser-dates-itself"));
         let told = told.map(|at| at.parse::<Timestamp>());
         lost.extend(told.as_ref().filter(|told| told.is_err()).map(|_| "at (not RFC 3339)".to_owned()));
@@ -198,10 +199,10 @@ impl Provider for SiteForm {
             ["name", "form", "show"].iter().filter(|name| is_long(name)).map(|name| format!("{name} (too long)")),
         );
         let short = |name: &str| text(name).map(|text| text.chars().take(SHORT).collect::<String>());
-        // Nobody proves in a browser whose cart it is: the letter about it would go to an address that a stranger chose.
+        // In a browser nobody proves whose cart it is. The cart's e-mail would go to an address that a stranger chose.
         let has_cart = knows_visitor || breakage::is_on("anonymous-counts-in-full");
         let cart = has_cart && text("kind").as_deref() == Some("cart_abandoned");
-        // For whom a stranger asks is theirs to say: a manager reads it, and no company is made or joined.
+        // A stranger may name any company. A manager reads the name, but it creates and joins no company.
         let names_company = knows_visitor || breakage::is_on("strangers-speak-for-companies");
         let company = Company::read(text("company").as_deref(), text("inn").as_deref(), text("kpp").as_deref());
         let claimed = ["company", "inn", "kpp"].into_iter().filter(|_| !names_company);
@@ -273,8 +274,9 @@ impl SiteForm {
         ]
     }
 
-    /// A signed delivery keeps its id over retries. A browser has none: the same words on one day are one fact. A consent of the
-    /// same day is a new word all the same, for a withdrawal may stand between the two.
+    /// The parts of the fact's id. A signed delivery keeps its id over retries. A browser has no id, so the same
+    /// content on one day is one fact. Consents count anew each second, because a withdrawal may stand between two of
+    /// them.
     fn fact(&self, delivery: &VerifiedDelivery, has_consents: bool) -> String {
         match (self.options.auth, delivery.header("webhook-id")) {
             (Auth::Signature, Some(id)) => id.to_owned(),
@@ -286,7 +288,7 @@ impl SiteForm {
         }
     }
 
-    /// Names of fields that hold something else than what they are for.
+    /// Names of fields whose value does not suit their purpose.
     fn strange(&self, body: &serde_json::Map<String, Value>) -> Vec<String> {
         let says_nothing = |it: &Value| it == "" || it.as_array().is_some_and(Vec::is_empty) || it.is_null();
         let is_odd = |name: &&str| {
@@ -306,7 +308,7 @@ impl SiteForm {
         read.copied().filter(is_odd).filter(|_| !breakage::is_on("odd-field-unnamed")).map(str::to_owned).collect()
     }
 
-    /// What the visitor wrote besides, and the campaign's marks; and the names of what is left out.
+    /// Other fields of the visitor and the campaign's marks, with the names of fields that are left out.
     fn labels(
         &self,
         body: &serde_json::Map<String, Value>,
@@ -318,7 +320,7 @@ impl SiteForm {
             labels.add(key, value);
         }
         for (key, value) in utm.and_then(Value::as_object).into_iter().flatten() {
-            // What is no text is named as odd.
+            // A value that is no text is already named as odd.
             if let Some(text) = plain(value) {
                 labels.add(&format!("utm_{key}"), &text.into());
             }
@@ -334,7 +336,7 @@ fn read(body: &[u8], is_form: bool) -> Result<serde_json::Map<String, Value>, No
     }
     match parse_json(body)? {
         Value::Object(fields) => Ok(fields),
-        // One form in a list of its own.
+        // The form is the only item of a list.
         Value::Array(mut items) if items.len() == 1 => match items.pop() {
             Some(Value::Object(fields)) => Ok(fields),
             _ => Err("JSON of another shape: it is no object".into()),
@@ -343,7 +345,7 @@ fn read(body: &[u8], is_form: bool) -> Result<serde_json::Map<String, Value>, No
     }
 }
 
-/// `utm[source]=x` and `consents[0][given]=no` as JSON would have them.
+/// Fields such as `utm[source]=x` and `consents[0][given]=no`, as JSON.
 pub fn tree(value: &FormValue) -> Value {
     match &value.text {
         Some(text) if value.children.is_empty() || !text.is_empty() => Value::String(text.clone()),
@@ -351,7 +353,7 @@ pub fn tree(value: &FormValue) -> Value {
     }
 }
 
-/// The text of a value; several of a list (`topic[]=a&topic[]=b`) stand side by side.
+/// The text of a value. The texts of a list (`topic[]=a&topic[]=b`) are joined with commas.
 pub fn plain(value: &Value) -> Option<String> {
     let together = |items: Vec<String>| Some(items.join(", ")).filter(|text| !text.is_empty());
     match value {

@@ -1,44 +1,44 @@
-//! The fields of a form that have no meaning of their own here: comments, answers, campaign marks. They are what a visitor wrote,
-//! so a text is kept whole as far as there is room, and what is left out is named.
+//! Form fields without a special meaning: comments, answers, campaign marks. A visitor wrote them, so texts are kept
+//! whole while there is room, and omitted ones are named.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use stagedoor_model::breakage;
 
-/// Fields of one form. The rest is named.
+/// Maximum number of fields in one form. The others are named.
 const MOST: usize = 100;
-/// Characters of one field.
+/// Maximum length of one field in characters.
 const TEXT: usize = 10_000;
-/// Characters of a field's name.
+/// Maximum length of a field's name in characters.
 const NAME: usize = 200;
-/// Objects within objects whose fields are fields of the form. What lies deeper is kept as text.
+/// Depth of nested objects whose fields count as fields of the form. Deeper ones are kept as text.
 const DEEPEST: usize = 4;
-/// Characters of a name that a reason says.
+/// Maximum length of a field's name in a reason, in characters.
 const SAID: usize = 40;
 
-/// Gathers the labels of one form.
+/// Collects the labels of one form.
 #[derive(Debug)]
 pub struct Labels {
     fields: Vec<(String, String)>,
     lost: Vec<String>,
-    /// Bytes of all names and texts.
+    /// Maximum size of all names and texts in bytes.
     room: usize,
 }
 
 impl Labels {
-    /// For a source that proves who it is.
+    /// For a source that proves its identity.
     pub fn signed() -> Self {
         Self { fields: vec![], lost: vec![], room: 60_000 }
     }
 
-    /// For a page's form: anybody can send one, and fifty of one person are kept.
+    /// For a page's form. Anybody can send one, and fifty forms of one person are kept.
     pub fn anonymous() -> Self {
         let room = if breakage::is_on("anonymous-labels-unbounded") { usize::MAX } else { 3_000 };
         Self { room, ..Self::signed() }
     }
 
-    /// Adds a field. The fields of an object get names such as `address.city`; the texts of a list stand together.
+    /// Adds a field. The fields of an object get names such as `address.city`. The texts of a list are joined.
     pub fn add(&mut self, name: &str, value: &Value) {
         if breakage::is_on("longer-words-vanish") {
             let text = crate::form::plain(value).filter(|text| !value.is_array() && text.len() <= 500);
@@ -76,7 +76,8 @@ impl Labels {
         self.lost.push(format!("{} (too long or too many)", said(name)));
     }
 
-    /// The labels, and what is left out. Where the room is too small, long texts give way and short ones stay.
+    /// The labels, and the names of omitted fields. If there is too little room, long texts are cut and short ones
+    /// stay.
     pub fn fit(mut self) -> (BTreeMap<String, String>, Vec<String>) {
         let mut fields = std::mem::take(&mut self.fields);
         fields.sort_by_key(|(name, text)| name.len() + text.len());
@@ -97,7 +98,7 @@ impl Labels {
     }
 }
 
-/// What stands behind a text that goes on.
+/// The mark at the end of a text that was cut.
 const MORE: &str = "…";
 
 fn cut(text: &str, most: usize) -> String {
@@ -107,14 +108,14 @@ fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// Cuts a longer text to so many bytes; to nothing if not even a letter fits.
+/// Cuts a text to at most this number of bytes. The result is empty if not even one letter fits.
 fn cut_bytes(text: &str, most: usize) -> String {
     let end = text.floor_char_boundary(most.saturating_sub(MORE.len()));
     if end == 0 { String::new() } else { text.get(..end).unwrap_or_default().to_owned() + MORE }
 }
 
-/// A field's name as a reason says it. The name is a visitor's where anybody can send the form: an address or a number in it is
-/// nobody's to log.
+/// A field's name for a reason. Anybody may have sent the form, so a name may hold an e-mail address or a number, which
+/// must not be logged.
 fn said(name: &str) -> String {
     let is_number = name.chars().filter(char::is_ascii_digit).count() > 4;
     if is_number || name.contains('@') {
@@ -123,12 +124,12 @@ fn said(name: &str) -> String {
     cut(&name.chars().filter(|letter| !letter.is_control()).collect::<String>(), SAID)
 }
 
-/// `topics[0]=a` comes as an object.
+/// True for an object whose keys are numbers, because `topics[0]=a` arrives as an object.
 fn is_list(value: &Value) -> bool {
     value.as_object().is_some_and(|fields| fields.keys().all(|key| key.parse::<usize>().is_ok()))
 }
 
-/// All that a value says, as a person reads it.
+/// The whole content of a value in a readable form.
 fn words(value: &Value) -> Option<String> {
     let together = |all: Vec<String>| Some(all.join(", ")).filter(|text| !text.is_empty());
     match value {
@@ -138,7 +139,7 @@ fn words(value: &Value) -> Option<String> {
         Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
         Value::Array(items) => together(items.iter().filter_map(words).collect()),
         Value::Object(fields) if is_list(value) => {
-            // The keys are places: `10` comes after `9`.
+            // The keys are places, so `10` comes after `9`.
             let mut items: Vec<_> = fields.iter().collect();
             items.sort_by_key(|(place, _)| (place.len(), *place));
             together(items.into_iter().filter_map(|(_, item)| words(item)).collect())

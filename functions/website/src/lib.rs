@@ -1,4 +1,4 @@
-//! Site forms, pop-up leads, abandoned carts.
+//! Receives site forms, pop-up leads and abandoned carts.
 
 mod carrotquest;
 mod consents;
@@ -10,22 +10,25 @@ use axum::Router;
 use stagedoor_model::{Proof, breakage};
 use stagedoor_webhook::{Build, Provider, Receiver, Source, table};
 
-/// Every provider of this function, one line each.
+/// Constructors of all providers of this function.
 pub const PROVIDERS: &[(&str, Build)] =
     &[("tilda", tilda::build), ("form", form::build), ("carrotquest", carrotquest::build)];
 
+/// Creates the provider of a source.
+///
 /// # Errors
-/// A sentence that says which option of the source is wrong.
+/// A message that names the wrong option of the source.
 pub fn provider(source: &Source) -> Result<Box<dyn Provider>, String> {
     table(PROVIDERS, source)
 }
 
+/// The router of this function for the given sources.
 pub fn router(receiver: Receiver, sources: Vec<(Source, Box<dyn Provider>)>) -> Router {
     stagedoor_webhook::router("website", receiver, sources)
 }
 
-/// The proof of what a visitor typed into a form that a form service relays. The service proves that it sent the form; it does
-/// not know who typed the values.
+/// The proof of values in a form that a form service relays. The service proves that it sent the form, but does not
+/// know who typed the values.
 fn relayed() -> Proof {
     if breakage::is_on("relayed-form-proves") { Proof::Signed } else { Proof::Claimed }
 }

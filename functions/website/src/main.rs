@@ -1,4 +1,4 @@
-//! `website` as AWS runs it.
+//! The `website` function on AWS.
 
 #[tokio::main]
 async fn main() -> Result<(), stagedoor_aws::Error> {

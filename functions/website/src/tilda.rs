@@ -23,7 +23,7 @@ use crate::{form, labels::Labels};
 struct Options {
     /// Name of the header or field that carries the API key.
     key_name: String,
-    /// The site owner's own names of the fields.
+    /// The site owner's names for the fields.
     phone: String,
     email: String,
     name: String,
@@ -44,7 +44,7 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     Ok(Box::new(Tilda { options: source.options()?, source: source.clone() }))
 }
 
-/// Field names as the site's owner chose them, looked up without regard to case.
+/// Fields by the names that the site's owner chose, in lower case.
 type Fields = BTreeMap<String, FormValue>;
 
 impl Provider for Tilda {
@@ -67,7 +67,7 @@ impl Provider for Tilda {
         let name = self.options.key_name.to_lowercase();
         let in_path = Some(delivery.tail.as_str()).filter(|tail| !tail.is_empty());
         let shown = delivery.header(&name).or(in_path).map(str::to_owned);
-        // The body of a stranger is not read into fields: only the key is looked for.
+        // The body of a stranger is not parsed into fields. Only the key is searched for.
         let in_body = || match delivery.is_form() {
             true => scan::form_field_any_case(&delivery.body, &name),
             false => scan::json_field_any_case(&delivery.body, &name),
@@ -85,7 +85,7 @@ impl Provider for Tilda {
         }
         let fact = match text("tranid").filter(|id| !id.is_empty()) {
             Some(tranid) => tranid.to_owned(),
-            // The same words on another day are said anew.
+            // The same content on another day is a new fact.
             None => {
                 let day = delivery.received_at().strftime("%F");
                 format!("{day} {}", String::from_utf8_lossy(delivery.body()))
@@ -94,7 +94,7 @@ impl Provider for Tilda {
         let name = text(&self.options.name).filter(|_| !odd.contains(&self.options.name.to_lowercase()));
         let name = name.map(str::to_owned);
         let mut lost: Vec<String> = odd.into_iter().filter(|key| self.is_own(key)).collect();
-        // A cart that cannot be read loses itself, and not the person who left it.
+        // An unreadable cart loses only itself, not the person who left it.
         let told =
             fields.get("payment").filter(|field| field.text.as_deref() != Some("") || !field.children.is_empty());
         let payment = match told.map(payment).transpose() {
@@ -133,7 +133,7 @@ impl Provider for Tilda {
             labels,
             company: None,
         };
-        // What was paid and cannot be read is no cart that was left.
+        // An unreadable cart that was paid does not count as abandoned.
         let is_cart = payment.is_some() && paid.is_none();
         let body = if is_cart { Body::CartAbandoned(form) } else { Body::FormSubmitted(form) };
         NotUnderstood::left_out(lost, vec![delivery.event(&["form", &fact], delivery.received_at(), body)])
@@ -145,7 +145,7 @@ impl Provider for Tilda {
 }
 
 impl Tilda {
-    /// True for a field that holds one text: the owner's names of phone, e-mail and name, and Tilda's own.
+    /// True for a field that holds one text: the owner's fields for phone, e-mail and name, and Tilda's own.
     fn is_own(&self, key: &str) -> bool {
         let own = [&self.options.phone, &self.options.email, &self.options.name];
         own.iter().any(|name| name.to_lowercase() == key) || ["tranid", "formname", "formid", "cookies"].contains(&key)
@@ -156,7 +156,7 @@ impl Tilda {
             .map_err(|error| NotUnderstood::new(format!("payment amount: {error}")))
     }
 
-    /// What each piece of a line costs: the line's amount, in equal parts as far as minor units allow.
+    /// The price of each piece of a line: the line's amount, in equal parts as far as minor units allow.
     fn prices(&self, line: &Line) -> Result<Vec<Money>, NotUnderstood> {
         let whole = match (&line.amount, &line.price) {
             (Some(amount), _) => self.money(amount)?,
@@ -171,7 +171,7 @@ impl Tilda {
         Ok((0..pieces).map(|nth| whole.with_minor(each + i64::from(nth < rest))).collect())
     }
 
-    /// Campaign marks and the owner's own fields, and the names of what is left out. What identifies somebody is not repeated here.
+    /// Campaign marks and the owner's other fields, with the names of omitted ones. Identifiers are not repeated here.
     fn labels(&self, fields: &Fields) -> (BTreeMap<String, String>, Vec<String>) {
         let own = [&self.options.phone, &self.options.email, &self.options.name, &self.options.key_name];
         let known = ["tranid", "formid", "formname", "cookies", "payment", "form"];
@@ -191,7 +191,7 @@ impl Tilda {
         };
         let mut tickets = Vec::new();
         for (index, line) in payment.lines.iter().enumerate() {
-            // A line that is not read is missing; what was paid stands all the same.
+            // An unreadable line is missing in the order, but the paid amount stays.
             let Ok(prices) = self.prices(line) else { continue };
             let id = |nth: usize| if nth == 0 { index.to_string() } else { format!("{index}.{nth}") };
             let one = |(nth, price): (usize, Money)| Ticket { id: id(nth), show: show(&line.title), price, live: true };
@@ -221,10 +221,10 @@ impl Tilda {
     }
 }
 
-/// The fields, and the names of those that hold several things where one belongs.
+/// The fields, and the names of those that hold several values instead of one.
 fn fields(body: &[u8], is_form: bool) -> Result<(Fields, Vec<String>), NotUnderstood> {
     let mut fields = Fields::new();
-    // `Phone` and `phone` are one field: the empty one of them takes nothing away.
+    // `Phone` and `phone` are one field. An empty one does not replace the other.
     let mut put = |key: &str, value: FormValue| {
         let place = fields.entry(key.to_lowercase()).or_default();
         let is_empty = value.children.is_empty() && value.text.as_deref().is_none_or(str::is_empty);
@@ -245,7 +245,7 @@ fn fields(body: &[u8], is_form: bool) -> Result<(Fields, Vec<String>), NotUnders
             Value::Array(items) if items.is_empty() => continue,
             Value::Object(fields) if fields.is_empty() => continue,
             Value::String(text) => text,
-            // Several boxes that were ticked.
+            // Several ticked boxes.
             Value::Array(items) if items.iter().all(|it| it.is_string() || it.is_number()) => {
                 items.iter().map(plain).collect::<Vec<_>>().join(", ")
             }
@@ -276,23 +276,23 @@ struct Payment {
 /// A product in the cart.
 struct Line {
     title: String,
-    /// At least 1.
+    /// Number of pieces, at least 1.
     quantity: u32,
-    /// Of all pieces.
+    /// Amount of all pieces.
     amount: Option<String>,
-    /// Of one piece.
+    /// Price of one piece.
     price: Option<String>,
 }
 
 impl Payment {
-    /// Public handlers take the presence of a payment system's transaction for "paid".
+    /// True if a payment system's transaction is named. Public handlers use the same rule.
     fn is_paid(&self) -> bool {
         !matches!(self.systranid.as_str(), "" | "0") && !matches!(self.sys.as_str(), "" | "none" | "cash")
     }
 }
 
-/// The cart as text and as a form's tree look the same from here. Sites send numbers beside strings. With the names of what is odd
-/// in it.
+/// Reads the cart, with the names of its odd fields. The cart may be a JSON text or a form's tree. Sites send both
+/// numbers and strings.
 fn payment(field: &FormValue) -> Result<(Payment, Vec<String>), NotUnderstood> {
     let read = match field.text.as_deref() {
         Some(json) => tree(parse_json(json.as_bytes()).map_err(|_| NotUnderstood::from("payment (no JSON)"))?),
@@ -301,7 +301,7 @@ fn payment(field: &FormValue) -> Result<(Payment, Vec<String>), NotUnderstood> {
     let text = |name| read.text_of(name).map(str::to_owned);
     let needed = |name: &'static str| text(name).ok_or(NotUnderstood::new(format!("no payment[{name}]")));
     let products = read.child("products").map(|products| &products.children);
-    // The keys are the places of the products: `10` comes after `9`.
+    // The keys are the places of the products, so `10` comes after `9`.
     let mut products: Vec<(&String, &FormValue)> = products.into_iter().flatten().collect();
     products.sort_by_key(|(place, _)| (place.len(), *place));
     let lines: Vec<Option<Line>> = products.into_iter().map(|(_, product)| line(product)).collect();
@@ -340,10 +340,10 @@ fn tree(value: Value) -> FormValue {
     }
 }
 
-/// More pieces of one product in one order are a mistake.
+/// A larger number of pieces of one product is an error.
 const MOST: u32 = 500;
 
-/// A product with fields of its own, or `Name=1399`, or `Name (sku, options) x 2 ≡ 980`.
+/// Reads a line: a product with fields, or `Name=1399`, or `Name (sku, options) x 2 ≡ 980`.
 fn line(product: &FormValue) -> Option<Line> {
     let Some(text) = product.text.as_deref() else {
         let text = |name| product.text_of(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
@@ -362,7 +362,7 @@ fn line(product: &FormValue) -> Option<Line> {
     Some(Line { title: title.trim().to_owned(), quantity, amount: Some(amount.trim().to_owned()), price: None })
 }
 
-/// The web counters' cookies: weak hints that the same browser was here.
+/// Identifiers from the cookies of web counters. They only suggest that the same browser was here.
 fn cookies(header: &str) -> BTreeSet<Identifier> {
     let known = |name: &str| match name {
         "_ga" => Some("ga"),
@@ -373,7 +373,7 @@ fn cookies(header: &str) -> BTreeSet<Identifier> {
     let pair = |pair: &str| {
         let (name, value) = pair.trim().split_once('=')?;
         let scope = known(name)?;
-        // `GA1.2.<cid1>.<cid2>`: the client id is the last two parts.
+        // In `GA1.2.<cid1>.<cid2>` the last two parts are the client id.
         let parts: Vec<&str> = value.split('.').collect();
         let client = if scope == "ga" { parts.get(parts.len().checked_sub(2)?..)?.join(".") } else { value.to_owned() };
         Identifier::opaque(Kind::Cookie, scope, &client)
