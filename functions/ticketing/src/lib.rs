@@ -1,4 +1,4 @@
-//! Orders: placed, paid, cancelled, refunded; shows rescheduled or cancelled.
+//! Receives orders (placed, paid, cancelled, refunded), payments, and changes of shows.
 
 mod pretix;
 mod qtickets;
@@ -10,7 +10,7 @@ mod yookassa;
 use axum::Router;
 use stagedoor_webhook::{Build, Provider, Receiver, Source, table};
 
-/// Every provider of this function, one line each.
+/// Constructors of all providers of this function.
 pub const PROVIDERS: &[(&str, Build)] = &[
     ("pretix", pretix::build),
     ("qtickets", qtickets::build),
@@ -20,12 +20,15 @@ pub const PROVIDERS: &[(&str, Build)] = &[
     ("yookassa", yookassa::build),
 ];
 
+/// Creates the provider of a source.
+///
 /// # Errors
-/// A sentence that says which option of the source is wrong.
+/// A message that names the wrong option of the source.
 pub fn provider(source: &Source) -> Result<Box<dyn Provider>, String> {
     table(PROVIDERS, source)
 }
 
+/// The router of this function for the given sources.
 pub fn router(receiver: Receiver, sources: Vec<(Source, Box<dyn Provider>)>) -> Router {
     stagedoor_webhook::router("ticketing", receiver, sources)
 }

@@ -1,4 +1,4 @@
-//! `ticketing` as AWS runs it.
+//! The `ticketing` function on AWS.
 
 #[tokio::main]
 async fn main() -> Result<(), stagedoor_aws::Error> {

@@ -1,7 +1,7 @@
-//! pretix: its webhook is unsigned and names only the order; the order itself is fetched in `sync`.
+//! pretix. Its webhook is unsigned and names only the order. `sync` fetches the order itself.
 //!
-//! Source: docs.pretix.eu/dev/api/webhooks.html; bodies recorded from pretix 2026.8.0. 410 would disable the webhook,
-//! anything but 2xx is retried for three days; `notification_id` is the same over retries.
+//! Source: docs.pretix.eu/dev/api/webhooks.html; bodies recorded from pretix 2026.8.0. An answer of 410 disables the
+//! webhook. Other answers than 2xx are retried for three days. `notification_id` stays the same over retries.
 
 use serde::Deserialize;
 use stagedoor_model::{Body, Event, OrderNoticed, ShowChanged, ShowRef};
@@ -10,7 +10,8 @@ use stagedoor_webhook::{
     signature,
 };
 
-/// Read by `stagedoor-source-clients`, which asks pretix back; listed here so that a misspelt option is found.
+/// Options that `stagedoor-source-clients` uses to call pretix. They are listed here so that a misspelt option is
+/// found.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "only the shape is checked here")]
@@ -26,7 +27,7 @@ struct Pretix {
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     let options = source.options::<Options>()?;
-    // pretix takes letters, digits, dots and dashes into the short name of an organizer.
+    // pretix allows letters, digits, dots and dashes in the short name of an organizer.
     let is_slug = |text: &str| {
         text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) && text.bytes().any(|b| b != b'.')
     };
@@ -42,7 +43,7 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
 
 #[derive(Deserialize)]
 struct Notice {
-    /// Its number, which the id of the event is made of.
+    /// Number of the notification. The event's id is made of it.
     #[serde(default)]
     notification_id: Option<u64>,
     action: String,
@@ -90,7 +91,7 @@ fn is_of_order(action: &str) -> bool {
     action.starts_with("pretix.event.order.") || action.starts_with("pretix.event.checkin")
 }
 
-/// Real actions that say nothing of a person's deals.
+/// Prefixes of actions that do not concern a person's deals.
 const IRRELEVANT: [&str; 7] = [
     "pretix.voucher.",
     "pretix.event.orders.waitinglist.",

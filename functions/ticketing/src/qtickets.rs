@@ -1,7 +1,8 @@
-//! Qtickets: signed, the whole order in every webhook.
+//! Qtickets: signed webhooks, each with the whole order.
 //!
 //! Source: qtickets.help/article/webhooks. `X-Signature = hex(HMAC-SHA1(secret, raw body))`, `X-Event-Type:
-//! created|updated|payed|deleted|refunded|checked`; success only at exactly 200; ten attempts, the n-th after n³ s.
+//! created|updated|payed|deleted|refunded|checked`. Only an answer of exactly 200 is a success. There are ten attempts,
+//! the n-th after n³ s.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,7 +50,7 @@ struct OrderPayload {
     baskets: Vec<Basket>,
     #[serde(default)]
     refunded_baskets: Vec<Basket>,
-    /// The ticket that was scanned at the door, and the one whose scan was taken back.
+    /// The ticket that was scanned at the door, and the ticket whose scan was annulled.
     #[serde(default)]
     checked_basket: Value,
     #[serde(default)]
@@ -93,7 +94,7 @@ struct Basket {
     deleted_at: Option<Timestamp>,
 }
 
-/// Without these, what is left of an order would tell of other money or other seats.
+/// Fields without which an order would give wrong money or seats.
 const ESSENTIAL: [&str; 4] = ["payed", "deleted_at", "baskets", "refunded_baskets"];
 
 const KINDS: [&str; 6] = ["created", "updated", "payed", "deleted", "refunded", "checked"];
@@ -153,7 +154,7 @@ fn order(payload: &OrderPayload) -> Result<Order, NotUnderstood> {
         Money::from_major(amount, &payload.currency_id).map_err(|error| NotUnderstood::new(format!("price: {error}")))
     };
     let total = money(&payload.price)?;
-    // A ticket that was given back and is no longer among the baskets still says which show the order was for.
+    // A returned ticket that is no longer among the baskets still names the show of the order.
     let gone = payload.refunded_baskets.iter().filter(|one| payload.baskets.iter().all(|other| other.id != one.id));
     let tickets = payload.baskets.iter().chain(gone).map(|basket| {
         let show = basket.show_id.unwrap_or(payload.event_id);
@@ -164,7 +165,7 @@ fn order(payload: &OrderPayload) -> Result<Order, NotUnderstood> {
             live: basket.deleted_at.is_none(),
         })
     });
-    // One refund a ticket: whether the list is of this webhook or of all so far, the sum comes out the same.
+    // Each ticket has its own refund. So the sum is right, whether the list covers this webhook or all refunds so far.
     let refunds = payload.refunded_baskets.iter().map(|basket| {
         let tickets = BTreeSet::from([basket.id.to_string()]);
         Ok((basket.id.to_string(), Refund { amount: money(&basket.price)?, at: payload.updated_at, tickets }))
@@ -197,14 +198,14 @@ fn order(payload: &OrderPayload) -> Result<Order, NotUnderstood> {
     })
 }
 
-/// A scan that does not say which ticket it was of.
+/// True for a scan that does not name its ticket.
 fn is_unread(scan: &Value) -> bool {
     let says_nothing = scan.as_array().is_some_and(Vec::is_empty) || scan.as_object().is_some_and(|it| it.is_empty());
     let is_there = !scan.is_null() && !says_nothing;
     is_there && (list(scan, "").next().is_none() || list(scan, "").any(|basket| id(basket, "/id").is_none()))
 }
 
-/// One scan a webhook. Only a scan that says when it was has a time of its own.
+/// The check-ins of one webhook, which reports one scan. Only a scan with a time has a time of its own.
 fn checks(payload: &OrderPayload) -> BTreeMap<String, CheckIn> {
     let scans = [(&payload.unchecked_basket, false), (&payload.checked_basket, true)];
     let baskets = scans.into_iter().flat_map(|(value, is_in)| list(value, "").map(move |basket| (basket, is_in)));
@@ -218,7 +219,7 @@ fn checks(payload: &OrderPayload) -> BTreeMap<String, CheckIn> {
     baskets.filter_map(check).collect()
 }
 
-/// PHP sends an empty array where a map is empty.
+/// Campaign marks. PHP sends an empty array for an empty map.
 fn utm(value: &Value) -> BTreeMap<String, String> {
     let fields = value.as_object().into_iter().flatten();
     let marked = |key: &str| if key.starts_with("utm_") { key.to_owned() } else { format!("utm_{key}") };

@@ -1,4 +1,4 @@
-//! A theatre's own shop: a JSON order signed by Standard Webhooks. The contract is ours: docs/providers/shop.md.
+//! A theatre's own shop: JSON orders signed by Standard Webhooks. The contract is ours: docs/providers/shop.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,10 +27,10 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     Ok(Box::new(Shop { source: source.clone() }))
 }
 
-/// Without these, what is left of an order would tell of other money or other seats.
+/// Fields without which an order would give wrong money or seats.
 const ESSENTIAL: [&str; 7] = ["paid", "paid_at", "refunds", "items", "cancelled", "checked_at", "tickets[]"];
 
-/// A show that moves to a time which cannot be read is not one that has no time.
+/// A show with an unreadable time must not count as a show without a time.
 const OF_SHOW: [&str; 1] = ["starts_at"];
 
 #[derive(Deserialize)]
@@ -49,16 +49,16 @@ struct OrderPayload {
     paid: Option<String>,
     buyer: Buyer,
     tickets: Vec<TicketPayload>,
-    /// What the order is for; it counts where there are no tickets.
+    /// Show of the order. It is used if there are no tickets.
     #[serde(default)]
     show: Option<ShowPayload>,
-    /// All that there are; absent, nothing is said of them.
+    /// All refunds of the order. If absent, nothing is known about refunds.
     #[serde(default)]
     refunds: Option<Vec<RefundPayload>>,
-    /// What is no ticket.
+    /// Items that are not tickets.
     #[serde(default)]
     items: Vec<ItemPayload>,
-    /// For whom: one order, many seats, paid by invoice.
+    /// The company that buys: one order with many seats, paid by invoice.
     #[serde(default)]
     company: Option<CompanyPayload>,
     #[serde(default)]
@@ -90,12 +90,12 @@ struct TicketPayload {
     price: String,
     #[serde(default)]
     cancelled: bool,
-    /// When its holder came in; `null` takes a check-in back.
+    /// Time at which the holder came in. `null` annuls a check-in.
     #[serde(default, deserialize_with = "told")]
     checked_at: Option<Option<Timestamp>>,
 }
 
-/// Tells a field that is null from one that is absent.
+/// Distinguishes a null field from an absent one.
 fn told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Timestamp>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
@@ -129,7 +129,7 @@ struct ShowPayload {
     starts_at: Option<LocalInstant>,
     #[serde(default)]
     zone: Option<String>,
-    /// When the shop decided it; for changes of a show.
+    /// Time of the shop's decision, for changes of a show.
     #[serde(default)]
     changed_at: Option<Timestamp>,
 }
@@ -204,7 +204,7 @@ impl Shop {
 
     fn show(&self, delivery: &VerifiedDelivery, show: ShowPayload, body: fn(ShowChanged) -> Body) -> Event {
         let at = show.changed_at.unwrap_or(delivery.received_at());
-        // A show may move back to where it was: each change has its own time, or at least its own delivery.
+        // A show may move back to an earlier time. Each change has its own time, or at least its own delivery.
         let change = match show.changed_at {
             Some(at) => at.to_string(),
             None => delivery.header("webhook-id").unwrap_or("").to_owned(),
@@ -216,7 +216,7 @@ impl Shop {
     }
 }
 
-/// Whom an event is about has to be told.
+/// Checks that the event names its object.
 fn named(id: &str) -> Result<(), NotUnderstood> {
     let is_named = !id.trim().is_empty() || breakage::is_on("nameless-is-somebody");
     if is_named { Ok(()) } else { Err("JSON of another shape: id".into()) }

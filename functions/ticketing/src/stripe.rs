@@ -1,9 +1,9 @@
-//! Stripe: events signed by `Stripe-Signature: t=<unix>,v1=<hex>[,v1=<hex>…]` over `t.body` with HMAC-SHA256; other schemes are
-//! ignored, and what is older than five minutes is refused.
+//! Stripe: events signed by `Stripe-Signature: t=<unix>,v1=<hex>[,v1=<hex>…]` over `t.body` with HMAC-SHA256. Other
+//! schemes are ignored. Events older than five minutes are refused.
 //!
-//! Source: docs.stripe.com/webhooks, "Verify webhook signatures manually"; the official Python SDK 16.1.0, `_webhook.py`. Fields:
-//! docs.stripe.com/api/checkout/sessions/object, …/charges/object, …/refunds/object, …/disputes/object; types:
-//! docs.stripe.com/api/events/types.
+//! Source: docs.stripe.com/webhooks, "Verify webhook signatures manually"; the official Python SDK 16.1.0,
+//! `_webhook.py`. Fields: docs.stripe.com/api/checkout/sessions/object, …/charges/object, …/refunds/object,
+//! …/disputes/object; types: docs.stripe.com/api/events/types.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use stagedoor_webhook::{
     signature,
 };
 
-/// Seconds (`Webhook.DEFAULT_TOLERANCE` of the SDK).
+/// Maximum age of a signature in seconds (`Webhook.DEFAULT_TOLERANCE` of the SDK).
 const TOLERANCE: i64 = 300;
 
 #[derive(Deserialize)]
@@ -47,7 +47,7 @@ struct Stripe {
     orders_of: SourceName,
 }
 
-/// A key of Stripe's API signs nothing.
+/// The shape of a webhook secret. An API key of Stripe cannot verify a signature.
 const SIGNS: SecretShape = SecretShape::new(
     |text| !["sk_", "rk_", "pk_"].iter().any(|start| text.starts_with(start)),
     "is a key of Stripe's API: the signing secret of the webhook begins with whsec_",
@@ -87,7 +87,7 @@ impl Provider for Stripe {
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
         let event = delivery.object()?;
         let kind = text(&event, "/type").ok_or(NotUnderstood::from("no type"))?;
-        // A clock that is ahead freezes nothing.
+        // A time in the future is replaced by the time of receipt, so that it does not block later changes.
         let at = second(&event, "/created", delivery.received_at()).min(delivery.received_at());
         let object = event.pointer("/data/object").ok_or(NotUnderstood::from("no data.object"))?;
         let reported = match kind.as_str() {
@@ -102,18 +102,19 @@ impl Provider for Stripe {
         };
         let fact = |body: PaymentReported| {
             let (minor, created) = (body.detail.amount.minor.to_string(), at.to_string());
-            // The sum of refunds may be the same twice, with a failed one between.
+            // The sum of refunds may be the same twice, with a failed refund between.
             let payment = body.payment.clone();
             let parts = ["payment", kind.as_str(), payment.as_str(), minor.as_str(), created.as_str()];
             delivery.event(&parts, at, Body::PaymentReported(body))
         };
-        // Of an event that says nothing to us, nothing is odd.
+        // An event without meaning for the hub has no odd fields.
         let lost = if reported.is_some() { odd(&event, &OPTIONAL) } else { vec![] };
         NotUnderstood::left_out(lost, reported.into_iter().map(fact).collect())
     }
 }
 
-/// Types that move no money of an order, or repeat what another type tells: an endpoint may be subscribed to all of them.
+/// Prefixes of types that move no money of an order, or repeat another type. An endpoint may be subscribed to all
+/// types.
 const FAMILIES: [&str; 20] = [
     "account.",
     "balance.",
@@ -139,7 +140,7 @@ const FAMILIES: [&str; 20] = [
 
 impl Stripe {
     fn session(&self, session: &Value, at: Timestamp) -> Result<Option<PaymentReported>, NotUnderstood> {
-        // A bank transfer's session is complete before its money came.
+        // The session of a bank transfer is complete before the money arrives.
         match text(session, "/payment_status").as_deref() {
             Some("paid") => {}
             Some("unpaid" | "no_payment_required") => return Ok(None),
@@ -149,7 +150,7 @@ impl Stripe {
         self.reported(session, payment, money(session, "/amount_total")?, at, PaymentKind::Received).map(Some)
     }
 
-    /// A payment without a session, where the shop gave it the order. Of any other its session tells.
+    /// Reports a payment without a session, if the shop gave it the order. For other payments the session reports.
     fn intent(&self, intent: &Value, at: Timestamp) -> Result<Option<PaymentReported>, NotUnderstood> {
         if order_of(intent).is_none() {
             return Ok(None);
@@ -158,13 +159,13 @@ impl Stripe {
         self.reported(intent, id(intent, "/id"), amount, at, PaymentKind::Received).map(Some)
     }
 
-    /// The sum of all refunds of a charge so far: told again it stands in the place of the last.
+    /// Reports the sum of all refunds of a charge so far. A new report replaces the last one.
     fn returned(&self, charge: &Value, at: Timestamp) -> Result<PaymentReported, NotUnderstood> {
         let payment = id(charge, "/id").map(|charge| returned_of(&charge));
         self.reported(charge, payment, money(charge, "/amount_refunded")?, at, PaymentKind::Returned)
     }
 
-    /// Only a failed refund is told here: of all others the charge tells.
+    /// Reports only a failed refund. For all other refunds the charge reports.
     fn refund(&self, refund: &Value, at: Timestamp) -> Result<Option<PaymentReported>, NotUnderstood> {
         if !matches!(text(refund, "/status").as_deref(), Some("failed" | "canceled")) {
             return Ok(None);
@@ -181,7 +182,7 @@ impl Stripe {
         self.reported(dispute, payment, money(dispute, "/amount")?, at, kind)
     }
 
-    /// A dispute that was lost took the money; one that was won left it.
+    /// Reports a closed dispute. A lost dispute took the money, a won one left it.
     fn closed(&self, dispute: &Value, at: Timestamp) -> Result<Option<PaymentReported>, NotUnderstood> {
         match text(dispute, "/status").as_deref() {
             Some("lost") => self.dispute(dispute, at, PaymentKind::Returned).map(Some),
@@ -200,7 +201,7 @@ impl Stripe {
         let payment = payment.ok_or(NotUnderstood::from("it has no id"))?;
         let mut references: BTreeSet<String> =
             ["/payment_intent", "/charge", "/latest_charge"].into_iter().filter_map(|path| id(object, path)).collect();
-        // A refund's or a dispute's own id finds no payment.
+        // The id of a refund or a dispute does not identify a payment.
         let named = matches!(kind, PaymentKind::Received) || text(object, "/object").as_deref() == Some("charge");
         references.extend(id(object, "/id").filter(|_| named));
         let (shop, order) = (Some(self.orders_of.clone()), order_of(object));
@@ -208,21 +209,21 @@ impl Stripe {
     }
 }
 
-/// The shop's id of the order, where the object bears it.
+/// The shop's id of the order, if the object carries it.
 fn order_of(object: &Value) -> Option<String> {
     let named = ["/client_reference_id", "/metadata/order_id"].into_iter().filter_map(|path| text(object, path));
     named.into_iter().find(|order| !order.is_empty())
 }
 
-/// Names the sum of a charge's refunds.
+/// The id under which the sum of a charge's refunds is kept.
 fn returned_of(charge: &str) -> String {
     format!("{charge}/refunded")
 }
 
-/// Amounts are in minor units already (docs.stripe.com/currencies).
+/// An amount. Stripe gives amounts in minor units (docs.stripe.com/currencies).
 fn money(object: &Value, path: &str) -> Result<Money, NotUnderstood> {
     let currency = text(object, "/currency").unwrap_or_default().to_uppercase();
-    // Never a part of a minor unit: those are whole.
+    // Minor units are whole numbers.
     let whole = |it: &Value| it.as_i64().or_else(|| it.as_str()?.trim().parse().ok());
     let minor = object.pointer(path).and_then(whole).ok_or(NotUnderstood::from("no amount"))?;
     Money::from_minor(minor, &currency).map_err(|error| NotUnderstood::new(format!("amount: {error}")))

@@ -1,5 +1,5 @@
-//! Ticketscloud: an unsigned webhook `{type, data}`, trusted only behind a secret in its path, and then only as a
-//! pointer: the order is fetched in `sync`.
+//! Ticketscloud: an unsigned webhook `{type, data}`. It is trusted only behind a secret in its path, and only as a
+//! pointer. `sync` fetches the order.
 //!
 //! Source of the envelope: public clients of the webhook (Arutemu64/fanfan-bot); of the order: ticketscloud/doc.
 
@@ -10,7 +10,8 @@ use stagedoor_webhook::{
     signature,
 };
 
-/// Read by `stagedoor-source-clients`, which asks Ticketscloud back; listed here so that a misspelt option is found.
+/// Options that `stagedoor-source-clients` uses to call Ticketscloud. They are listed here so that a misspelt option is
+/// found.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "only the shape is checked here")]
@@ -69,7 +70,8 @@ impl Provider for Ticketscloud {
             return Err("data.id is not 24 hexadecimal digits".into());
         }
         let Pointer { id: order, status } = notice.data;
-        // A status may be told twice, with another customer or other tickets: the whole of what came names the change.
+        // A status may be reported twice, with another customer or other tickets. So the whole body identifies the
+        // change.
         let told =
             if breakage::is_on("event-id-coarse") { "".into() } else { String::from_utf8_lossy(delivery.body()) };
         let parts = ["order", order.as_str(), notice.kind.as_str(), status.as_str(), &told];

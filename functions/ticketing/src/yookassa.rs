@@ -1,5 +1,5 @@
-//! YooKassa: an unsigned notification, trusted only behind a secret in its path, and then only as a pointer: the payment is
-//! fetched in `sync` before anything is settled by it.
+//! YooKassa: an unsigned notification. It is trusted only behind a secret in its path, and only as a pointer. `sync`
+//! fetches the payment before it settles anything.
 //!
 //! Source: yookassa.ru/developers/using-api/webhooks ("Проверка подлинности": ask for the object's status by its id);
 //! event names: the official Python SDK 3.13.0, `WebhookNotificationEventType`.
@@ -11,7 +11,8 @@ use stagedoor_webhook::{
     signature,
 };
 
-/// Read by `stagedoor-source-clients`, which asks YooKassa back; listed here so that a misspelt option is found.
+/// Options that `stagedoor-source-clients` uses to call YooKassa. They are listed here so that a misspelt option is
+/// found.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "only the shape is checked here")]
@@ -68,7 +69,7 @@ impl Provider for Yookassa {
             _ => return Err("an event that is not known".into()),
         };
         let id = notice.object.id;
-        // Ids are UUIDs; what goes into an address of theirs is not left to a stranger.
+        // Ids are UUIDs. A stranger must not choose a part of YooKassa's URL.
         if id.len() > 64 || id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
             return Err("object.id is no id".into());
         }
