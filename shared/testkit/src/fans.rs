@@ -1,11 +1,11 @@
-//! Fans in messengers: the webhooks of what they do, with the secrets of the local config. The shapes are those of the
-//! samples in `events/`.
+//! Fans in messengers: the webhooks of their actions, with the secrets of the local config. The shapes are those of
+//! the samples in `events/`.
 
 use serde_json::{Value, json};
 
 use crate::{SignedRequest, hmac_sha256_hex, json as posted};
 
-/// A person as a messenger knows them.
+/// A person's account at a messenger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Account {
     Telegram(u64),
@@ -15,7 +15,7 @@ pub enum Account {
     Whatsapp(String),
 }
 
-/// Somebody with an account, a nickname, and a clock of their own.
+/// A fan with an account and a nickname.
 #[derive(Debug, Clone)]
 pub struct ChatFan {
     pub account: Account,
@@ -25,7 +25,7 @@ pub struct ChatFan {
 const VK_GROUP: u64 = 191_949_777;
 const PAGE: &str = "707356222221168";
 
-/// Meta's signature over exactly these bytes.
+/// A body with Meta's signature over exactly these bytes.
 pub fn signed_by_meta(path: &str, body: &Value, secret: &str) -> SignedRequest {
     let signed_request = posted(path, body);
     let signature = format!("sha256={}", hmac_sha256_hex(secret, &signed_request.body));
@@ -75,7 +75,7 @@ impl ChatFan {
         Self { account, nickname: nickname.to_owned() }
     }
 
-    /// The messenger's id as the stand-ins know it.
+    /// The messenger's id, as the stand-ins know it.
     pub fn id(&self) -> String {
         match &self.account {
             Account::Telegram(id) | Account::Vk(id) | Account::Messenger(id) => id.to_string(),
@@ -94,7 +94,7 @@ impl ChatFan {
         telegram(&json!({ "update_id": serial, "message": message }))
     }
 
-    /// Opens the chat through a link's token, or without one. `serial` names the fact in the messenger.
+    /// Opens the chat, through a link's token or without one. `serial` is the messenger's id of the fact.
     pub fn start(&self, token: Option<&str>, serial: u64, second: i64) -> SignedRequest {
         match &self.account {
             Account::Telegram(_) => {
@@ -181,14 +181,14 @@ impl ChatFan {
         }
     }
 
-    /// Shares their own phone by the messenger's button; only Telegram's says whose it is.
+    /// Shares the fan's own phone by the messenger's button. Only Telegram says whose phone it is.
     pub fn share_phone(&self, phone: &str, serial: u64, second: i64) -> SignedRequest {
         let id = self.id().parse::<u64>().unwrap_or(1);
         let contact = json!({ "phone_number": phone, "first_name": self.nickname, "user_id": id });
         self.telegram_message(serial, second, &json!({ "contact": contact }))
     }
 
-    /// Our message reached their phone. Only of WhatsApp: Telegram and VK tell nothing of it.
+    /// A report that the hub's message reached the phone. Only WhatsApp sends it; Telegram and VK do not.
     pub fn delivered(&self, message: &str, second: i64) -> Option<SignedRequest> {
         let Account::Whatsapp(id) = &self.account else { return None };
         let contact = json!({ "profile": { "name": self.nickname }, "wa_id": id });
@@ -197,7 +197,8 @@ impl ChatFan {
         Some(whatsapp_change(contact, "statuses", status))
     }
 
-    /// Of a message that the messenger took before: `read`, or `failed` since it cannot be delivered. Only of WhatsApp.
+    /// A report on a message that the messenger took before: `read`, or `failed` if it cannot be delivered. Only for
+    /// WhatsApp.
     pub fn reported(&self, message: &str, state: &str, second: i64) -> Option<SignedRequest> {
         let Account::Whatsapp(id) = &self.account else { return None };
         let contact = json!({ "profile": { "name": self.nickname }, "wa_id": id });
@@ -211,7 +212,7 @@ impl ChatFan {
         Some(whatsapp_change(contact, "statuses", status))
     }
 
-    /// Blocks the bot. Messenger and WhatsApp tell nothing of it.
+    /// Blocks the bot. Messenger and WhatsApp send nothing about it.
     pub fn block(&self, serial: u64, second: i64) -> Option<SignedRequest> {
         match &self.account {
             Account::Telegram(id) => {

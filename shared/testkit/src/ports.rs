@@ -7,14 +7,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Where the system takes ports for outgoing connections and for "any" from, by default: from 32768 on (Linux,
+/// The first port of the blocks. The system takes ports for outgoing connections and for "any" from 32768 on (Linux,
 /// `ip_local_port_range`) or from 49152 on (RFC 6335, section 6).
 const FIRST: u16 = 20_000;
-/// Ports that a process claims at once, and how many such blocks there are.
+/// The ports that a process claims at once. `BLOCKS` is the number of such blocks.
 const BLOCK: u16 = 200;
 const BLOCKS: u16 = 60;
 
-/// The blocks that this process has, with the locks that keep others away, and the number of ports that it named.
+/// The blocks of this process with the locks that keep others away, and the number of ports it has handed out.
 struct Claimed {
     blocks: Vec<(u16, Option<File>)>,
     named: usize,
@@ -22,9 +22,9 @@ struct Claimed {
 
 static CLAIMED: Mutex<Claimed> = Mutex::new(Claimed { blocks: Vec::new(), named: 0 });
 
-/// A block that no other process of tests has.
+/// Claims a block that no other test process has.
 fn claim(folder: &Path, own: &[(u16, Option<File>)]) -> Option<(u16, Option<File>)> {
-    // Where the folder is another user's, processes only begin at different places.
+    // If the folder belongs to another user, processes only begin at different blocks.
     let begin = (std::process::id().wrapping_mul(7) % u32::from(BLOCKS)) as u16;
     let others = (0..BLOCKS).map(|n| (n + begin) % BLOCKS).filter(|block| own.iter().all(|(one, _)| one != block));
     let open = |block: u16| OpenOptions::new().create(true).append(true).open(folder.join(block.to_string()));
@@ -35,20 +35,20 @@ fn claim(folder: &Path, own: &[(u16, Option<File>)]) -> Option<(u16, Option<File
     others.into_iter().find_map(lock)
 }
 
-/// A port of 127.0.0.1 that nobody listens at. No other process of tests names it as long as this one lives.
+/// A port of 127.0.0.1 where nothing listens. No other test process gets it while this one lives.
 ///
-/// Asking the system for port 0 and letting go of it again is no promise: before the server under test listens there,
-/// the system may have given it to somebody's outgoing connection. These it gives to nobody by itself.
+/// Asking the system for port 0 and releasing it is no promise. Before the server under test listens there, the
+/// system may give the port to an outgoing connection. It never does that with the ports used here.
 ///
 /// # Panics
-/// When all twelve thousand are taken.
+/// When all twelve thousand ports are taken.
 pub fn free_port() -> u16 {
     next().expect("a free port")
 }
 
 fn next() -> Option<u16> {
     let folder = std::env::temp_dir().join("stagedoor-test-ports");
-    // It may be there.
+    // The folder may exist.
     _ = DirBuilder::new().create(&folder);
     let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..usize::from(BLOCK) * usize::from(BLOCKS) {
@@ -56,7 +56,7 @@ fn next() -> Option<u16> {
         if block >= claimed.blocks.len() {
             match claim(&folder, &claimed.blocks) {
                 Some(one) => claimed.blocks.push(one),
-                // Others have the rest: its own are named again.
+                // Others have all the rest, so this process hands out its own ports again.
                 None if claimed.blocks.is_empty() => return None,
                 None => {
                     claimed.named = 0;

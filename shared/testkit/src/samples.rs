@@ -1,4 +1,5 @@
-//! `events/<provider>/<case>.body.*` with `.headers` beside it: the exact bytes of a delivery.
+//! Samples in `events/`: `<provider>/<case>.body.*` holds the exact bytes of a delivery, `.headers` beside it the
+//! headers.
 
 use std::{
     collections::BTreeMap,
@@ -14,14 +15,14 @@ pub struct Sample {
     pub case: String,
     /// Headers of the delivery.
     pub headers: Vec<(String, String)>,
-    /// What the lines that begin with `#` say: `source`, `secret`, `at`, `tail`.
+    /// The values of lines that begin with `#`: `source`, `secret`, `at`, `tail`.
     pub notes: BTreeMap<String, String>,
     pub body: Vec<u8>,
     folder: PathBuf,
 }
 
 impl Sample {
-    /// Where the normalised result is kept.
+    /// The path of the normalised result.
     pub fn golden(&self) -> PathBuf {
         self.folder.join(format!("{}.events.json", self.case))
     }

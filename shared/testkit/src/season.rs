@@ -1,5 +1,5 @@
-//! A theatre's season as its site, its VK group and its shop tell it: subscriptions and questionnaires, single and collective
-//! orders, goods, payments and refunds. The same every time.
+//! A theatre's season as its site, its VK group and its shop report it: subscriptions and questionnaires, single and
+//! collective orders, goods, payments and refunds. It is the same every time.
 
 use serde_json::{Value, json};
 use stagedoor_model::Timestamp;
@@ -28,7 +28,7 @@ const LAST: [&str; 14] = [
     "O'Нил",
     "Лопахин 🎭",
 ];
-/// Names with their INN; what stands behind a bar is how somebody else of them writes it.
+/// Names with their INN. After a bar stands another spelling by somebody of the same company.
 const COMPANIES: [(&str, &str); 6] = [
     ("ООО «Садовое»", "7707083893"),
     ("АО \"Три сестры\"", "7736050003"),
@@ -39,10 +39,10 @@ const COMPANIES: [(&str, &str); 6] = [
 ];
 const SHOWS: [(&str, &str, u32); 2] = [("perf-1", "Вишнёвый сад", 180_075), ("perf-2", "Чайка", 150_000)];
 
-/// What a season comes to, by the numbers of its deliveries.
+/// The size of a season.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Season {
-    /// Orders in all; of twenty one is a company's.
+    /// Orders in all. One of twenty is a company's.
     pub orders: usize,
 }
 
@@ -53,7 +53,7 @@ impl Default for Season {
 }
 
 impl Season {
-    /// Everything that comes in, in its order.
+    /// Everything that comes in, in order.
     pub fn deliveries(&self, now: Timestamp) -> Vec<SignedRequest> {
         let mut all = Vec::new();
         for n in 0..self.orders / 4 {
@@ -66,14 +66,14 @@ impl Season {
         for n in 0..self.orders {
             let order = Order::numbered(n);
             let payments = order.payments(now);
-            // What was never paid is not given back.
+            // An unpaid order gets no refund.
             let refunded = n % 9 == 4 && (order.company.is_none() || !payments.is_empty());
             all.push(order.delivery(now, Step::First));
             all.extend(payments);
             if refunded {
                 all.push(order.delivery(now, Step::Refunded));
             }
-            // Shops tell things twice.
+            // Shops send webhooks twice.
             if n % 25 == 0 {
                 all.push(order.delivery(now, Step::First));
             }
@@ -95,7 +95,7 @@ fn phone(n: usize) -> String {
     format!("+7916{:07}", 2_000_000 + n * 7_919 % 6_999_999)
 }
 
-/// Of four visitors one subscribed before, or filled in a questionnaire at the box office.
+/// A form of a visitor. One of four subscribed before, or filled in a questionnaire at the box office.
 fn subscription(n: usize, now: Timestamp) -> SignedRequest {
     let consents =
         json!([{ "purpose": "marketing", "channel": "email", "given": !n.is_multiple_of(5), "wording": "2026-1" }]);
@@ -134,14 +134,14 @@ impl Order {
         format!("S-{}", self.n)
     }
 
-    /// In kopecks. Every seventh order is cheaper by a promo code.
+    /// The price in kopecks. Every seventh order is cheaper by a promo code.
     fn total(&self) -> u64 {
         let seats = u64::from(self.show.2) * self.seats as u64;
         let goods = if self.goods { 2 * 45_050 } else { 0 };
         seats + goods - if self.n % 7 == 6 { 10_001 } else { 0 }
     }
 
-    /// Who buys three orders out of four is a new visitor; the fourth is somebody who was there.
+    /// The buyer. Three of four orders are by new visitors, the fourth by an earlier one.
     fn visitor(&self) -> usize {
         if self.n % 4 == 3 { self.n / 8 * 3 } else { self.n }
     }
@@ -180,7 +180,7 @@ impl Order {
             put(&mut data, "promo_codes", json!(["ОСЕНЬ"]));
         }
         if let Some((company, inn)) = self.company {
-            // Two people of one company write it in two ways.
+            // Two people of one company write its name in two ways.
             let written = if self.n.is_multiple_of(2) { company.to_owned() } else { company.to_uppercase() };
             put(&mut data, "company", json!({ "name": written, "inn": inn }));
             put(&mut data, "due_at", "2026-11-15T00:00:00Z");
@@ -203,7 +203,8 @@ impl Order {
         form_signed("/ticketing/theatre", &body, "theatre-shop-secret", &format!("{id}-{revision}"), now)
     }
 
-    /// A company pays by invoice, in one part or in two, or not at all; one order of a hundred is paid twice by card.
+    /// The payments of an order. A company pays by invoice, in one part or in two, or not at all. One order of a
+    /// hundred is paid twice by card.
     fn payments(&self, now: Timestamp) -> Vec<SignedRequest> {
         let total = self.total();
         let parts: Vec<u64> = match (self.company, self.n) {
@@ -232,7 +233,7 @@ fn major(minor: u64) -> String {
 fn stripe(payment: &str, order: &str, minor: u64, now: Timestamp) -> SignedRequest {
     let object = json!({ "id": format!("cs_{payment}"), "object": "checkout.session", "amount_total": minor, "currency": "rub",
         "client_reference_id": order, "payment_intent": payment, "payment_status": "paid", "status": "complete" });
-    // 2026-11-01, as the payment provider knows it.
+    // 2026-11-01, as the payment provider writes it.
     let body = json!({ "id": format!("evt_{payment}"), "object": "event", "created": 1_793_491_200,
         "type": "checkout.session.completed", "data": { "object": object } });
     let body = body.to_string().into_bytes();

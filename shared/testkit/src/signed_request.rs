@@ -6,10 +6,10 @@ use sha1::Sha1;
 use sha2::Sha256;
 use stagedoor_model::Timestamp;
 
-/// One delivery, ready to be posted.
+/// One delivery with its signature, ready to be posted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedRequest {
-    /// `/<function>/<source>` and what a provider hangs below it.
+    /// `/<function>/<source>`, and any further path of the provider.
     pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -26,7 +26,7 @@ impl SignedRequest {
         self
     }
 
-    /// Posts it to the hub at `base` and answers with the status and the body.
+    /// Posts the delivery to the hub at `base`. Returns the status and the body.
     ///
     /// # Errors
     /// When the hub cannot be reached.
@@ -40,7 +40,7 @@ impl SignedRequest {
     }
 }
 
-/// Form-encoded, as browsers and Tilda send it.
+/// A form-encoded delivery, as browsers and Tilda send it.
 pub fn form(path: &str, fields: &[(&str, &str)]) -> SignedRequest {
     let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
     SignedRequest::new(path, "application/x-www-form-urlencoded", body.into_bytes())
@@ -50,7 +50,7 @@ pub fn json(path: &str, body: &Value) -> SignedRequest {
     SignedRequest::new(path, "application/json", body.to_string().into_bytes())
 }
 
-/// JSON signed by Standard Webhooks.
+/// A JSON delivery signed by Standard Webhooks.
 pub fn form_signed(path: &str, body: &Value, secret: &str, id: &str, now: Timestamp) -> SignedRequest {
     let signed_request = json(path, body);
     let signature = standard_signature(secret, id, now, &signed_request.body);
@@ -58,7 +58,7 @@ pub fn form_signed(path: &str, body: &Value, secret: &str, id: &str, now: Timest
     signed_request.header("webhook-id", id).header("webhook-timestamp", &second).header("webhook-signature", &signature)
 }
 
-/// `v1,…` of Standard Webhooks.
+/// The signature of Standard Webhooks: `v1,…`.
 pub fn standard_signature(secret: &str, id: &str, now: Timestamp, body: &[u8]) -> String {
     let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map(|mut mac| {
         mac.update(format!("{id}.{}.", now.as_second()).as_bytes());
@@ -92,7 +92,7 @@ pub fn hmac_sha256_hex(secret: &str, body: &[u8]) -> String {
     mac.unwrap_or_default()
 }
 
-/// Reports as UniSender sends them: `auth` is the MD5 of the body with the key in its place.
+/// Reports as UniSender sends them. `auth` is the MD5 of the body with the key in its place.
 pub fn unisender(path: &str, events: &[Value], key: &str) -> SignedRequest {
     let body = |auth: &str| {
         let users = serde_json::json!([{ "login": "tour", "Events": events }]);

@@ -1,5 +1,5 @@
-//! The sample tour: three cities, three hundred people whose phones come in five notations, who use a second e-mail,
-//! who order without registering, whose webhooks come twice and out of order; refunds, and a show that is moved.
+//! The sample tour: three cities and three hundred people. Phones come in five notations. People use a second e-mail
+//! and order without registering. Webhooks come twice and out of order. There are refunds, and a show that moves.
 //!
 //! The bodies are the samples of `events/` with other people in them. Sources and secrets are those of the local
 //! config.
@@ -18,12 +18,12 @@ const LEAD: &str = include_str!("../../../events/form/lead.body.json");
 const FIRST: [&str; 10] = ["Анна", "Ольга", "Пётр", "Мария", "Иван", "Елена", "Сергей", "Дарья", "Алексей", "Юлия"];
 const LAST: [&str; 7] = ["Раневская", "Лопахин", "Гаев", "Трофимов", "Епиходов", "Фирс", "Шамраев"];
 
-/// One of the three cities with the show's id in each shop.
+/// One of the three cities, with the show's id in each shop.
 struct City {
     name: &'static str,
     qtickets: u64,
     theatre: &'static str,
-    /// The house's own key.
+    /// The show's key in the catalog.
     key: &'static str,
 }
 
@@ -77,9 +77,9 @@ impl Fan {
     }
 }
 
-/// Contacts that the CRM has already, as managers typed them in, with a phone alone. A fan whom the hub meets by e-mail
-/// first cannot be known for one of them yet, and would get a second contact that is then marked as a duplicate: a
-/// story of its own, told by a test of its own.
+/// Contacts that the CRM has already, as managers typed them in, with only a phone. The hub cannot match them to a
+/// fan whom it meets by e-mail first. Such a fan gets a second contact that is then marked as a duplicate; another
+/// test covers that.
 pub fn existing_contacts() -> Vec<Value> {
     let contact = |fan: Fan| {
         let phone = json!({ "field_code": "PHONE", "values": [{ "value": fan.phone(2), "enum_code": "MOB" }] });
@@ -88,7 +88,7 @@ pub fn existing_contacts() -> Vec<Value> {
     (0..PEOPLE).step_by(12).filter(|n| n % 10 != 2).map(|n| contact(Fan(n))).collect()
 }
 
-/// Every delivery of the tour, in the disorder in which they come.
+/// Every delivery of the tour, in mixed order.
 pub fn deliveries(now: Timestamp) -> Vec<SignedRequest> {
     let mut all: Vec<SignedRequest> = (0..PEOPLE).flat_map(|n| journey(&Fan(n), now)).collect();
     all.push(moved_show(now));
@@ -184,7 +184,7 @@ fn lead(fan: &Fan, now: Timestamp) -> SignedRequest {
     form_signed("/website/site", &body, "generic-source-secret", &format!("msg_lead_{}", fan.0), now)
 }
 
-/// A form of the site about one show, whichever they buy then.
+/// A form of the site about one show. The fan may buy another one.
 fn asked(fan: &Fan, show: &str, now: Timestamp) -> SignedRequest {
     let body = json!({
         "kind": "lead", "form": "Ранний доступ", "name": fan.name(), "phone": fan.phone(0), "email": fan.email(),
@@ -270,7 +270,7 @@ fn order_shop(fan: &Fan, email: &str, now: Timestamp, status: &str, minutes: i64
     form_signed("/ticketing/theatre", &body, "theatre-shop-secret", &id, now)
 }
 
-/// Nizhny's evening moves by a week: every deal there has to say so.
+/// The show in Nizhny moves by a week, and every deal for it must say so.
 fn moved_show(now: Timestamp) -> SignedRequest {
     let show = json!({
         "id": "nn-1", "title": "Вишнёвый сад", "city": "Нижний Новгород", "starts_at": "2027-05-31T16:00:00Z",
@@ -280,7 +280,7 @@ fn moved_show(now: Timestamp) -> SignedRequest {
     form_signed("/ticketing/theatre", &body, "theatre-shop-secret", "msg_moved_nn-1", now)
 }
 
-// The same disorder every time.
+// Shuffles the same way every time.
 fn shuffle(all: &mut [SignedRequest]) {
     let mut state: u64 = 20_261_124;
     for n in (1..all.len()).rev() {
