@@ -1,4 +1,4 @@
-//! A CRM of either kind with its sandbox: what the port's promises are held against.
+//! A CRM of either kind with its sandbox, for tests of the port's promises.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,12 +53,12 @@ impl Account {
         Self::where_calls_are_late(which, jiff::SignedDuration::ZERO).await
     }
 
-    /// Where a call that was given up may take effect for so long.
+    /// An account whose hub expects late calls: a call without an answer may take effect within this time.
     pub async fn where_calls_are_late(which: Which, late_for: jiff::SignedDuration) -> Self {
         Self::over(which, late_for, Arc::new(MemoryStore::default())).await
     }
 
-    /// The same hub with a CRM that was set up anew: it is empty, and gives its ids again.
+    /// The same hub with a newly set up CRM: it is empty, and gives its ids again.
     pub async fn emptied(&self, which: Which) -> Self {
         Self::over(which, jiff::SignedDuration::ZERO, Arc::clone(&self.store)).await
     }
@@ -90,14 +90,14 @@ impl Account {
         Self { sand, store, crm, sync, base, serving }
     }
 
-    /// Another process of the hub: its own client, on the same store.
+    /// Another process of the hub: its own client on the same store.
     pub fn another(&self, owner: &str) -> Sync {
         let crm = client(&self.sand, &self.base, &self.store, owner, jiff::SignedDuration::ZERO, sockets());
         let which = if matches!(self.sand, Sand::Amo(_)) { Which::Amo } else { Which::Vtiger };
         Sync { owner: owner.to_owned(), ..invoicing(sync(Arc::clone(&self.store), crm), which) }
     }
 
-    /// A client whose requests another carrier takes there.
+    /// A client whose requests go through another HTTP client.
     pub fn client_over(&self, http: Arc<dyn HttpClient>) -> Arc<dyn Crm> {
         client(&self.sand, &self.base, &self.store, "test", jiff::SignedDuration::ZERO, http)
     }
@@ -121,7 +121,7 @@ impl Account {
         }
     }
 
-    /// The answer of the next call that makes contacts, or deals, is lost after it took effect.
+    /// Loses the answer of the next call that makes contacts, or deals, after it took effect.
     pub fn lose_answer(&self, deals: bool) {
         let call = match (&self.sand, deals) {
             (Sand::Amo(_), false) => "POST /api/v4/contacts",
@@ -139,7 +139,7 @@ impl Account {
         }
     }
 
-    /// A manager deletes a row there.
+    /// A manager deletes a row.
     pub fn delete(&self, gone: Gone) {
         match &self.sand {
             Sand::Amo(sandbox) => {
@@ -179,7 +179,7 @@ impl Account {
         }
     }
 
-    /// Contacts by their names, each with its deals, their amounts and stages.
+    /// Contacts by name, each with its deals, their amounts and stages.
     pub fn picture(&self) -> BTreeMap<String, Vec<String>> {
         match &self.sand {
             Sand::Amo(sandbox) => crate::world::picture(sandbox),
@@ -187,7 +187,7 @@ impl Account {
         }
     }
 
-    /// (contacts, deals).
+    /// The number of contacts and of deals.
     pub fn counts(&self) -> (usize, usize) {
         match &self.sand {
             Sand::Amo(sandbox) => (sandbox.count("contacts"), sandbox.count("leads")),
@@ -195,7 +195,7 @@ impl Account {
         }
     }
 
-    /// Each contact with all its fields, as the CRM would tell it.
+    /// Each contact with all its fields, as the CRM returns it.
     pub fn contacts(&self) -> Vec<String> {
         match &self.sand {
             Sand::Amo(sandbox) => sandbox.contacts().iter().map(ToString::to_string).collect(),
@@ -212,7 +212,7 @@ impl Account {
         }
     }
 
-    /// The contact that a deal belongs to first.
+    /// The first contact of a deal.
     pub fn owner_of(&self, deal: u64) -> Option<u64> {
         match &self.sand {
             Sand::Amo(sandbox) => {
@@ -230,7 +230,7 @@ impl Account {
     }
 }
 
-/// Only a Vtiger holds invoices.
+/// Configures invoices, which only a Vtiger has.
 fn invoicing(mut sync: Sync, which: Which) -> Sync {
     let invoicing = Invoicing { visitors: "Частные лица".into(), vat: None, days: 14 };
     sync.catalog.invoicing = Some(invoicing).filter(|_| which == Which::Vtiger);

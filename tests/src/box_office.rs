@@ -1,4 +1,4 @@
-//! A box office's one account, which orders again and again, and a channel that takes every message.
+//! A box office's one account, which orders again and again, and a channel that accepts every message.
 
 use std::{collections::BTreeSet, num::NonZeroU32};
 
@@ -9,17 +9,17 @@ use stagedoor_model::{
 };
 use stagedoor_ports::{Channel, Sending};
 
-/// The events of a box office begin at this second.
+/// The second at which the events of the box office begin.
 const BEGIN: i64 = 1_700_000_000;
 
-/// An event of a source, so many seconds after the first.
+/// An event of a source, this many seconds after the first.
 pub fn event(source: &str, id: &str, second: i64, body: Body) -> Event {
     let source = SourceName::new(source).expect("a name");
     let at = Timestamp::from_second(BEGIN + second).expect("a time");
     Event::new(&source, EventId::derive(&source, &[id]), at, body)
 }
 
-/// The account's order of this number.
+/// The account's order with this number.
 pub fn order(n: usize) -> Event {
     let second = 1_000 * n as i64;
     let placed_at = Timestamp::from_second(BEGIN + second).expect("a time");
@@ -51,7 +51,7 @@ pub fn order(n: usize) -> Event {
     event("theatre", &format!("order {n}"), second, Body::of_order(body))
 }
 
-/// A letter of a campaign, which the account opened.
+/// A letter of a campaign that the account opened.
 pub fn opened(n: usize, second: i64, campaign: String) -> Event {
     let letter = LetterReported {
         to: "email:kassa@example.com".parse().expect("an identifier"),
@@ -65,7 +65,7 @@ pub fn opened(n: usize, second: i64, campaign: String) -> Event {
     event("mail", &format!("letter {n}"), second, Body::LetterReported(letter))
 }
 
-/// A channel that takes every message at once.
+/// A channel that accepts every message at once.
 pub struct Taking;
 
 #[async_trait]

@@ -1,3 +1,3 @@
-//! A clock that a test moves on.
+//! A clock that a test moves.
 
 pub use stagedoor::Moved;

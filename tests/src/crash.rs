@@ -1,4 +1,4 @@
-//! A store and a CRM that stop working at a chosen I/O step, as a process does that is killed there.
+//! A store and a CRM that stop working at a chosen I/O step, as a killed process does.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +22,7 @@ use stagedoor_ports::{
     Struck, Taken, Totals, Versioned, WriteOutcome,
 };
 
-/// Steps left to live. Each I/O takes two: one before it happens, one before its answer is seen.
+/// The steps until the death. Each I/O takes two: one before it happens, and one before its answer is seen.
 #[derive(Clone)]
 pub struct Life {
     steps: Arc<AtomicI64>,
@@ -34,8 +34,8 @@ impl Life {
         Self { steps: Arc::new(AtomicI64::new(steps)), holds_time: false }
     }
 
-    /// Without an end. A store that works on other threads, as one in a file does, holds up the caller's thread meanwhile:
-    /// no virtual time passes, and everything happens in one order.
+    /// A life without an end that blocks the caller's thread while a store works on other threads, as an SQLite file
+    /// does. No virtual time passes meanwhile, and everything happens in one order.
     pub fn that_holds_time() -> Self {
         Self { holds_time: true, ..Self::of(i64::MAX) }
     }
@@ -97,7 +97,7 @@ impl Wake for Unpark {
 }
 
 fn on_this_thread<R>(work: impl Future<Output = R>) -> R {
-    // The runtime's budget would never be given back here.
+    // The runtime would never refill its budget here.
     let mut work = pin!(tokio::task::unconstrained(work));
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {
@@ -126,7 +126,7 @@ impl<T: ?Sized> Mortal<T> {
             return vec![WriteOutcome::NotSent; count];
         }
         let rows = work.await;
-        // The process is gone: nobody sees the answer, and nothing is written after it.
+        // The process is dead: the answer is lost, and nothing is written after it.
         if self.life.step().is_err() { vec![WriteOutcome::Unknown; count] } else { rows }
     }
 

@@ -1,4 +1,4 @@
-//! What a fuzz target feeds: a provider, its verification, and its parser past it.
+//! The code behind a fuzz target: a provider, its verification, and its parser without verification.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::provider_harness::{function_of, source};
 /// The key of SendGrid's published vectors.
 const SENDGRID_KEY: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==";
 
-/// A certificate under which no sample is signed.
+/// A certificate that signs no sample.
 const CERTIFICATE: &str = concat!(
     "MIIDGTCCAgGgAwIBAgIUSFPtIVUuo7EXmcuIPlDleVoBmKkwDQYJKoZIhvcNAQELBQAwHDEaMBgGA1UEAwwRc25zLmFtYXpvbmF3cy5jb20wHh",
     "cNMjYxMTI1MDgzNTU4WhcNMzYxMTIyMDgzNTU4WjAcMRowGAYDVQQDDBFzbnMuYW1hem9uYXdzLmNvbTCCASIwDQYJKoZIhvcNAQEBBQADggEP",
@@ -51,7 +51,7 @@ impl Target {
         Self { source, provider: built, at: "2025-01-15T00:00:05Z".parse().expect("a time") }
     }
 
-    /// Verifies the bytes as a stranger's delivery, and parses them as if they had been believed.
+    /// Verifies the bytes as a stranger's delivery, and parses them as if verification had passed.
     pub fn take(&self, body: &[u8]) {
         for kind in ["application/json", "application/x-www-form-urlencoded"] {
             let mut headers = HeaderMap::new();
@@ -103,7 +103,7 @@ impl Target {
     }
 }
 
-/// What all providers read through, with whatever a stranger or a provider sends.
+/// Runs the readers that all providers share on arbitrary bytes.
 pub fn read(body: &[u8]) {
     let shape =
         Shape { texts: &["name", "all/*/name"], numbers: &["id"], instants: &["at"], lists: &["all"], flags: &["is"] };
@@ -122,13 +122,13 @@ pub fn read(body: &[u8]) {
     _ = stagedoor_model::Email::parse_all(&text);
 }
 
-/// Inputs that are nearly a provider's: its samples with bytes changed, cut, doubled and mixed with each other, and noise.
+/// Nearly valid inputs: a provider's samples with bytes changed, cut, doubled and mixed with each other, and noise.
 pub struct Bender {
     state: u64,
     corpus: Vec<Vec<u8>>,
 }
 
-/// What parsers stumble over.
+/// Byte sequences on which parsers often fail.
 const STONES: [&[u8]; 20] = [
     b"\\ud83d",
     b"\\u0000",
@@ -153,7 +153,7 @@ const STONES: [&[u8]; 20] = [
 ];
 
 impl Bender {
-    /// The same inputs for the same seed.
+    /// Inputs that depend only on the samples and the seed.
     pub fn new(corpus: Vec<Vec<u8>>, seed: u64) -> Self {
         Self { state: seed | 1, corpus }
     }

@@ -11,11 +11,11 @@ use tokio::net::TcpListener;
 
 pub struct TestHub {
     pub hub: Arc<Hub>,
-    /// Where webhooks go.
+    /// The URL that takes webhooks.
     pub base: String,
-    /// The console, with its token as the password.
+    /// The console's URL with its token as the password.
     pub console: String,
-    /// Where the console is, without its token.
+    /// The console's URL without the token.
     pub console_address: String,
     pub sandbox: Sandbox,
     pub messengers: Messengers,
@@ -30,7 +30,7 @@ pub struct TheatreHub {
     pub hub: Arc<Hub>,
     pub base: String,
     pub vtiger: VtigerSandbox,
-    /// Where the config has a second CRM.
+    /// The second CRM, if the config has one.
     pub amo: Option<Sandbox>,
     pub payments: Payments,
     pub folder: tempfile::TempDir,
@@ -43,7 +43,7 @@ impl TheatreHub {
         Self::by(Arc::new(SystemClock), |text| text).await
     }
 
-    /// By a clock that the test moves on, with a changed config.
+    /// A hub with this clock and a changed config.
     pub async fn by(clock: Arc<dyn Clock>, change: impl FnOnce(String) -> String) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -63,7 +63,7 @@ impl TheatreHub {
         Self { hub, base: format!("http://{address}"), vtiger, amo, payments, folder, http, _running: running }
     }
 
-    /// Posts and insists that it is taken.
+    /// Posts a delivery and insists that the hub accepts it.
     pub async fn take(&self, signed_request: &SignedRequest) {
         let (status, answer) = signed_request.post(&self.http, &self.base).await.expect("the hub answers");
         assert_eq!(status, 200, "{answer}");
@@ -80,12 +80,13 @@ impl TestHub {
         Self::with(|text| text).await
     }
 
-    /// With a changed config. By the real clock there are no quiet hours: tests depend on no time of day.
+    /// A hub with a changed config and the real clock. It has no quiet hours, so that tests do not depend on the time
+    /// of day.
     pub async fn with(change: impl FnOnce(String) -> String) -> Self {
         Self::by(Arc::new(SystemClock), |text| change(text.replace("quiet = \"21:00-09:00\"\n", ""))).await
     }
 
-    /// By a clock that the test moves on.
+    /// A hub with this clock, which the test moves, and a changed config.
     pub async fn by(clock: Arc<dyn Clock>, change: impl FnOnce(String) -> String) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -96,7 +97,7 @@ impl TestHub {
             .replace("127.0.0.1:8081", &free())
             .replace("127.0.0.1:8082", &free())
             .replace("8083", &free_port().to_string())
-            // The rate has its own test; here it would only make us wait.
+            // Another test covers the rate; here it would only cost time.
             .replace("kind = \"amocrm\"", "kind = \"amocrm\"\nrate = 200");
         let config = read_config("stagedoor.toml", &change(text), None).expect("a config");
         let hub = Arc::new(Hub::open_by(clock, config, folder.path(), "serve").expect("a hub"));
@@ -104,7 +105,7 @@ impl TestHub {
         let sandbox = running.sandbox.clone().expect("a sandbox");
         let messengers = running.messengers.clone().expect("stand-ins");
         let post = running.post.clone().expect("a relay");
-        // Never a connection that the hub is about to close because it was idle.
+        // The client never reuses a connection that the hub is about to close as idle.
         let http = stagedoor_http::builder().pool_idle_timeout(Duration::from_secs(5)).build().expect("a client");
         let console_address = format!("http://{}", running.console);
         let console = running.console_token.link(running.console).trim_end_matches('/').to_owned();
@@ -126,7 +127,7 @@ impl TestHub {
         signed_request.post(&self.http, &self.base).await.expect("the hub answers")
     }
 
-    /// Posts and insists that it is taken.
+    /// Posts a delivery and insists that the hub accepts it.
     pub async fn take(&self, signed_request: &SignedRequest) {
         let (status, answer) = self.post(signed_request).await;
         assert_eq!(status, 200, "{answer}");
@@ -137,12 +138,12 @@ impl TestHub {
         self.hub.sync.clock.now()
     }
 
-    /// A form of the site by which the owners of these phones consent to SMS.
+    /// Posts a form in which the owners of these phones consent to SMS.
     pub async fn consents_to_sms(&self, phones: &[&str]) {
         for phone in phones {
             let consents =
                 serde_json::json!([{ "purpose": "marketing", "channel": "sms", "given": true, "wording": "2027-1" }]);
-            // Before anything that a test lets them say.
+            // This is earlier than all other statements of the tests.
             let at = "2026-01-15T09:00:00Z";
             let body = serde_json::json!({ "kind": "lead", "phone": phone, "consents": consents, "at": at });
             let id = format!("sms-{phone}");
@@ -161,7 +162,7 @@ impl TestHub {
 async fn settled(hub: &Hub) -> Status {
     let (mut calm, mut last) = (0, None);
     for _ in 0..1200 {
-        // A file that is busy for a moment settles nothing.
+        // A file that is busy for a moment proves nothing.
         let status = hub.status().await;
         let is_calm = |status: &Status| status.queue_depth + status.outbox == 0 && status.waiting == 0;
         calm = if status.as_ref().is_ok_and(is_calm) { calm + 1 } else { 0 };
@@ -174,7 +175,7 @@ async fn settled(hub: &Hub) -> Status {
     panic!("not settled in thirty seconds: {last:?}");
 }
 
-/// An address that nobody listens at.
+/// An address where nothing listens.
 pub fn free() -> String {
     format!("127.0.0.1:{}", free_port())
 }

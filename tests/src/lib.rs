@@ -1,4 +1,4 @@
-//! What the suite stands on: doors that take one delivery, a whole hub, a world that breaks on demand.
+//! The base of the test suite: harnesses that take one delivery, a whole hub, and a world that breaks on demand.
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods, reason = "it is test code")]
 
 pub mod account;
@@ -16,7 +16,7 @@ pub mod theatre;
 pub mod tls;
 pub mod world;
 
-/// A client like any.
+/// A plain HTTP client.
 pub fn http() -> reqwest::Client {
     stagedoor_http::builder().build().expect("a client")
 }

@@ -11,7 +11,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 pub const PROVIDERS: [MailerProvider; 4] =
     [MailerProvider::Unisender, MailerProvider::Sendpulse, MailerProvider::Mailchimp, MailerProvider::Listmonk];
 
-/// A provider's stand-in, and our side of it.
+/// A provider's stand-in and the hub's client for it.
 pub struct Mailer {
     pub lists: Lists,
     pub ours: Arc<dyn MailingList>,
@@ -29,7 +29,7 @@ impl Mailer {
         Self::with_key(provider, KEY, Duration::ZERO).await
     }
 
-    /// Under the rate that the provider allows.
+    /// A mailer whose client stays below the provider's rate.
     pub async fn paced(provider: MailerProvider) -> Self {
         let rate = match provider {
             // 300 a minute.

@@ -1,4 +1,4 @@
-//! A CRM that answers for some contacts itself, as one does that cannot cope with somebody's row.
+//! A CRM that answers for some contacts itself, as if it failed on one person's row.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ type Meddle = dyn Fn(&ContactDraft) -> Option<WriteOutcome> + Send + Sync;
 
 pub struct Meddling {
     pub inner: Arc<dyn Crm>,
-    /// The answer for a contact that is to be made; `None` leaves it to the CRM.
+    /// The answer for a new contact. `None` leaves it to the CRM.
     pub meddle: Box<Meddle>,
 }
 

@@ -1,5 +1,5 @@
-//! A month of a tour's mailing lists, from a seed: people consent and withdraw, here, at the provider and by a provider's
-//! webhook that comes late; lists fail, lose answers and throttle, the CRM too, and the process is killed now and then.
+//! A month of a tour's mailing lists, from a seed. People consent and withdraw: at the hub, at the provider, and by a
+//! provider's late webhook. Lists and the CRM fail, lose answers and throttle. The process is killed now and then.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,24 +27,23 @@ use crate::{
 const BEGINS: i64 = 1_767_225_600;
 const STEP: i64 = 3 * 3_600;
 const STEPS: u64 = 30 * 8;
-/// A list, its account, the provider's id.
+/// A list, its account, and the provider's id.
 const LISTS: [(&str, &str, &str); 2] = [("news", "first", "134"), ("premieres", "second", "135")];
 
-/// What a month came to.
+/// The results of a month.
 #[derive(Debug, Clone, Default)]
 pub struct Month {
     pub consents: u64,
     pub withdrawals: u64,
     pub faults: u64,
     pub kills: u64,
-    /// Additions of people who did not consent at that moment, and people who were on a list without a consent although it
-    /// could be reached.
+    /// Additions without a consent at that moment, and people on a reachable list without a consent.
     pub violations: Vec<String>,
-    /// The longest that faults and kills kept somebody on a list, in hours.
+    /// The longest time, in hours, that faults and kills kept a person on a list.
     pub longest_hours: i64,
-    /// People who consent, whom the provider would take, and who are on no list at the end.
+    /// People who consent and whom the provider accepts, but who are on no list at the end.
     pub missing: usize,
-    /// Places on lists at the end.
+    /// The number of list memberships at the end.
     pub enrolled: usize,
 }
 
@@ -94,7 +93,7 @@ fn withdraws(n: u64, serial: u64, at: Timestamp) -> Event {
 /// A provider's webhook on its way.
 #[derive(Clone, Copy)]
 struct Late {
-    /// The step at which it comes.
+    /// The step at which the webhook comes.
     comes: u64,
     fan: u64,
     left_at: Timestamp,
@@ -107,14 +106,14 @@ struct Living {
     dice: Dice,
     serial: u64,
     month: Month,
-    /// Who consents, as far as the hub was told.
+    /// People with their consent, as far as the hub knows it.
     open: BTreeMap<u64, bool>,
     late: Vec<Late>,
-    /// Since when somebody is on a list without a consent.
+    /// Since when a person is on a list without a consent.
     held: BTreeMap<u64, i64>,
 }
 
-/// Lives a month with so many people.
+/// Plays a month with this many people.
 pub async fn live(seed: u64, people: u64) -> Month {
     let mailers = [Mailer::start(MailerProvider::Mailchimp).await, Mailer::start(MailerProvider::Listmonk).await];
     let clock = Moved::at(BEGINS);
@@ -155,7 +154,7 @@ impl Living {
         self.mailers.iter().for_each(|mailer| what(&mailer.lists));
     }
 
-    /// A process that dies after so many I/O steps.
+    /// A process that dies when the I/O steps of `life` are over.
     fn mortal(&self, life: &Life) -> Sync {
         let mut sync = self.world.sync.clone();
         sync.store = Arc::new(Mortal { inner: Arc::clone(&self.world.store), life: life.clone() });
@@ -168,7 +167,7 @@ impl Living {
         sync
     }
 
-    /// Delivered until it is folded, as a queue does.
+    /// Delivers an event until it is folded, as a queue does.
     async fn tell(&mut self, event: Event) {
         loop {
             let killed = self.dice.roll(20) == 0;
@@ -183,7 +182,7 @@ impl Living {
 
     async fn consent(&mut self, n: u64) {
         self.serial += 1;
-        // From this moment it may be known.
+        // From this moment the hub may know the consent.
         self.each(|lists| lists.forbid(&address(n), false));
         self.tell(consents(n, self.serial, self.clock.now())).await;
         self.month.consents += 1;
@@ -198,7 +197,7 @@ impl Living {
         self.open.insert(n, false);
     }
 
-    /// In a letter of the first provider; its webhook comes up to half a day later.
+    /// Unsubscribes by a letter of the first provider. Its webhook comes up to half a day later.
     fn leave_there(&mut self, n: u64, step: u64) {
         let (lists, id) = (&self.mailers[0].lists, LISTS[0].2);
         if lists.mailed(id).contains(&address(n)) && !self.late.iter().any(|one| one.fan == n) {
@@ -230,7 +229,7 @@ impl Living {
         _ = self.world.sync.wake().await;
     }
 
-    /// A round under whatever befalls it, and where nothing did, rounds until nobody waits. Answers whether it was calm.
+    /// Reconciles once under random faults; without faults until nobody waits. Returns true if there were no faults.
     async fn reconcile(&mut self) -> bool {
         if self.dice.roll(3) == 0 {
             let breaks = [ListBreak::Broken, ListBreak::AnswerLost, ListBreak::TooMany];
@@ -259,7 +258,7 @@ impl Living {
         let sync = &self.world.sync;
         let sync = Sync { lists: self.mortal(&Life::of(i64::MAX)).lists, ..sync.clone() };
         for _ in 0..60 {
-            // Whoever a list did not take before is looked at again.
+            // A person whom a list refused before is checked again.
             self.clock.on(61);
             sync.wake().await.expect("woken");
             sync.reconcile(FlushMode::Everything).await.expect("a round");
@@ -303,7 +302,7 @@ impl Living {
             let mailed = mailer.lists.mailed(list);
             self.month.enrolled += mailed.len();
             let wanted = self.open.iter().filter(|(_, open)| **open).map(|(n, _)| address(*n));
-            // Whom the provider knows to have left, it takes back from nobody but themselves.
+            // A provider takes an unsubscribed person back only at their own wish.
             let missing = wanted.filter(|one| !mailed.contains(one) && !mailer.lists.ever_left(list, one)).count();
             self.month.missing += missing;
         }

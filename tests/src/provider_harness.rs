@@ -1,4 +1,4 @@
-//! One provider behind its real router, with a memory queue and a clock that stands still.
+//! One provider behind its real router, with a memory queue and a stopped clock.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use stagedoor_testkit::{SignedRequest, samples::Sample};
 use stagedoor_webhook::{Counters, NotUnderstood, OneClient, Provider, Receiver, Secret, Source, reread};
 use tower::ServiceExt;
 
-/// A clock that stands where it was put.
+/// A clock that stands still at this time.
 pub struct Stopped(pub Timestamp);
 
 impl Clock for Stopped {
@@ -26,14 +26,14 @@ pub struct ProviderHarness {
     queue: Arc<MemoryQueue>,
 }
 
-/// What a delivery came to.
+/// The result of a delivery.
 pub struct Outcome {
     pub status: StatusCode,
     pub answer: String,
     pub events: Vec<Event>,
 }
 
-/// The function that receives a provider.
+/// The function that receives a provider's deliveries.
 pub fn function_of(provider: &str) -> &'static str {
     match provider {
         "tilda" | "form" | "carrotquest" => "website",
@@ -45,7 +45,7 @@ pub fn function_of(provider: &str) -> &'static str {
     }
 }
 
-/// Options with which a provider's samples are received.
+/// The source options with which a provider's samples are received.
 pub fn options_of(provider: &str) -> serde_json::Value {
     match provider {
         "pretix" => serde_json::json!({ "base_url": "http://127.0.0.1:1", "organizer": "stagedoor", "token": "t" }),
@@ -83,12 +83,12 @@ pub fn source(provider: &str, secret: &str) -> Source {
 
 type Built = (Source, Box<dyn Provider>);
 
-/// The source of a sample, and when it was received.
+/// The source of a sample, and the time of its receipt.
 fn source_of(sample: &Sample) -> (Source, Timestamp) {
     let secret = sample.notes.get("secret").expect("a sample names its secret");
     let at = sample.notes.get("at").and_then(|at| at.parse().ok()).expect("a sample names its time");
     let mut source = source(&sample.provider, secret);
-    // Recorded at another account than the rest.
+    // Some samples were recorded at another account.
     let own = sample.notes.get("options").and_then(|text| serde_json::from_str(text).ok());
     if let (Some(serde_json::Value::Object(own)), Some(options)) = (own, source.options.as_object_mut()) {
         options.extend(own);
@@ -102,7 +102,7 @@ impl ProviderHarness {
         Self::open(source, at)
     }
 
-    /// What a kept delivery with this body comes to at the source of a sample.
+    /// The events of a kept delivery with this body, at the source of a sample.
     pub fn read_kept(sample: &Sample, body: &serde_json::Value) -> Vec<Event> {
         let (source, at) = source_of(sample);
         let provider = stagedoor::functions::provider(function_of(&source.provider), &source).expect("a provider");
@@ -115,10 +115,10 @@ impl ProviderHarness {
         reread(provider.as_ref(), &source.name, &kept, at).expect("it is understood")
     }
 
-    /// What the parser makes of this body in the place of a sample's, once it is believed.
+    /// The parser's result for this body in the place of a sample's, without verification.
     ///
     /// # Errors
-    /// What is kept of it, with what was understood beside.
+    /// The kept body, and what the parser understood of it.
     pub fn parsed(sample: &Sample, body: &[u8]) -> Result<Vec<Event>, NotUnderstood> {
         let (source, at) = source_of(sample);
         let provider = stagedoor::functions::provider(function_of(&source.provider), &source).expect("a provider");
@@ -148,7 +148,7 @@ impl ProviderHarness {
         self.take_from(signed_request, None).await
     }
 
-    /// From a client whose address the listener knows.
+    /// Posts a delivery from a client whose address the listener knows.
     pub async fn take_from(&self, signed_request: &SignedRequest, client: Option<OneClient>) -> Outcome {
         let mut request = Request::post(&signed_request.path);
         if let (Some(client), Some(extensions)) = (client, request.extensions_mut()) {

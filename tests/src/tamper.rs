@@ -1,4 +1,4 @@
-//! A sample's delivery bent, and signed anew as its provider signs: with the keys that stand beside the sample.
+//! Changes a sample's delivery and signs it again as its provider does, with the keys that stand beside the sample.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::{
@@ -10,7 +10,7 @@ use stagedoor_testkit::{
     SignedRequest, hmac_sha1_base64, hmac_sha1_hex, hmac_sha256_hex, md5_hex, samples::Sample, standard_signature,
 };
 
-/// The same delivery with another body, signed anew where the provider signs.
+/// The same delivery with another body, signed again where the provider signs.
 pub fn signed(sample: &Sample, path: &str, body: Vec<u8>) -> SignedRequest {
     let secret = sample.notes.get("secret").expect("a secret");
     let at = sample.notes.get("at").and_then(|at| at.parse().ok()).expect("a time");
@@ -64,7 +64,7 @@ pub fn signed(sample: &Sample, path: &str, body: Vec<u8>) -> SignedRequest {
     signed_request
 }
 
-/// Over the raw bytes, which need not be JSON.
+/// Signs the raw bytes, which need not be JSON.
 fn resigned(body: &[u8], secret: &str, at: stagedoor_model::Timestamp) -> Vec<(String, String)> {
     let signature = standard_signature(secret, "msg_bent", at, body);
     let headers = [
@@ -75,7 +75,8 @@ fn resigned(body: &[u8], secret: &str, at: stagedoor_model::Timestamp) -> Vec<(S
     headers.map(|(name, value)| (name.to_owned(), value)).to_vec()
 }
 
-/// The headers, fields or path parts that make a delivery authentic, each spoilt in turn.
+/// The delivery with changed proof of authenticity: headers, fields or path parts. `spoil` returns the new value, or
+/// `None` to remove it.
 pub fn spoilt(sample: &Sample, path: &str, spoil: impl Fn(&str) -> Option<String>) -> SignedRequest {
     let mut signed_request = sample.signed_request(path);
     let secret = sample.notes.get("secret").expect("a secret").clone();
@@ -149,12 +150,12 @@ fn ecdsa(sample: &Sample, message: &[u8]) -> String {
     STANDARD.encode(key.sign(&random, message).expect("signed"))
 }
 
-/// docs.stripe.com/webhooks: over the time, a point and the body.
+/// Stripe's signature over the time, a point and the body (docs.stripe.com/webhooks).
 fn stripe(secret: &str, second: i64, body: &[u8]) -> String {
     hmac_sha256_hex(secret, &[format!("{second}.").as_bytes(), body].concat())
 }
 
-/// twilio.com/docs/usage/security.
+/// Twilio's signature (twilio.com/docs/usage/security).
 fn twilio(url: &str, body: &[u8], secret: &str) -> String {
     let fields = url::form_urlencoded::parse(body).map(|(name, value)| (name.into_owned(), value.into_owned()));
     let mut fields: Vec<(String, String)> = fields.collect();
@@ -164,7 +165,7 @@ fn twilio(url: &str, body: &[u8], secret: &str) -> String {
     hmac_sha1_base64(secret, message.as_bytes())
 }
 
-/// What stands for `auth` is replaced, where the body is JSON that has one.
+/// Replaces the value of `auth` if the body is JSON that has one.
 fn unisender(body: &[u8], secret: &str) -> Vec<u8> {
     let auth = serde_json::from_slice::<Value>(body).ok().and_then(|body| body["auth"].as_str().map(str::to_owned));
     let (Some(auth), Ok(text)) = (auth.filter(|auth| auth.len() == 32), String::from_utf8(body.to_vec())) else {
@@ -174,7 +175,7 @@ fn unisender(body: &[u8], secret: &str) -> Vec<u8> {
     text.replacen(&auth, &right, 1).into_bytes()
 }
 
-/// docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html, version 2.
+/// SNS's signature, version 2 (docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html).
 fn sns(sample: &Sample, body: &[u8]) -> Vec<u8> {
     let Ok(mut message) = serde_json::from_slice::<Value>(body) else { return body.to_vec() };
     let keys = ["Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"];

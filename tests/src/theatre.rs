@@ -1,4 +1,4 @@
-//! Orders of a theatre as events.
+//! A theatre's orders as events.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use stagedoor_model::{
     Body, Event, EventId, Money, Order, OrderBody, OrderState, ShowRef, SourceName, Ticket, Timestamp,
 };
 
-/// Paid orders, each by somebody who was never there.
+/// Paid orders, each by a new person.
 ///
 /// # Panics
 /// Never: all names in it are valid.

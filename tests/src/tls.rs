@@ -1,4 +1,4 @@
-//! TLS in front of a server that knows none, under an authority that nobody else trusts.
+//! TLS in front of a server without TLS, under a certificate authority that no other process trusts.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,13 +17,14 @@ use tokio_rustls::{
 };
 
 pub struct Authority {
-    /// Its certificate in PEM. A process trusts it, and nothing else, whose `SSL_CERT_FILE` names this file.
+    /// The authority's certificate in PEM. A process whose `SSL_CERT_FILE` names this file trusts only this
+    /// authority.
     pub file: PathBuf,
     acceptor: TlsAcceptor,
 }
 
 impl Authority {
-    /// It answers for `localhost`.
+    /// An authority with a certificate for `localhost`.
     pub fn new(folder: &Path) -> Self {
         let mut own = CertificateParams::new(Vec::new()).expect("no names");
         own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -43,7 +44,7 @@ impl Authority {
         Self { file, acceptor: TlsAcceptor::from(Arc::new(config)) }
     }
 
-    /// The port at which TLS is taken off what goes to `port`.
+    /// Opens a port that removes TLS and forwards to `port`.
     pub async fn before(&self, port: u16) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let own = listener.local_addr().expect("an address").port();

@@ -1,4 +1,4 @@
-//! A sandbox over HTTP and the real amoCRM client, with a memory store: everything of `sync` but the process around it.
+//! A sandbox over HTTP, the real amoCRM client and a memory store: all of `sync` except the process around it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,7 +35,7 @@ impl Drop for World {
     }
 }
 
-/// The machine's clock, and as much ahead of it as a test says.
+/// The machine's clock plus an offset that a test sets.
 #[derive(Default)]
 pub struct Ahead(AtomicI64);
 
@@ -87,13 +87,13 @@ impl World {
             {
                 return;
             }
-            // Whoever failed several times rests before the next try.
+            // A person whose sync failed several times waits before the next try.
             self.ahead.pass(i64::from(round.settled == 0) * 15);
         }
         panic!("people still wait after sixty rounds");
     }
 
-    /// The CRM as a manager sees it: contacts by phones and e-mails with the deals that hang on them.
+    /// The CRM as a manager sees it: contacts by phones and e-mails, each with its deals.
     pub fn picture(&self) -> BTreeMap<String, Vec<String>> {
         picture(&self.sandbox)
     }
@@ -170,7 +170,7 @@ pub fn picture(sandbox: &Sandbox) -> BTreeMap<String, Vec<String>> {
         let line = format!("{} {} {}", text(&lead, "/name"), text(&lead, "/price"), text(&lead, "/status_id"));
         all.entry(owner).or_default().push(line);
     }
-    // However the lines of a conversation came to be split into notes, each is there once.
+    // Each line of a conversation appears once, no matter how the hub split the lines into notes.
     for note in sandbox.notes() {
         let owner = names.get(&text(&note, "/entity_id")).cloned().unwrap_or_else(|| "nobody".into());
         let words = note.pointer("/params/text").and_then(|v| v.as_str()).unwrap_or("");
