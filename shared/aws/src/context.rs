@@ -1,4 +1,4 @@
-//! What a function finds around it: its environment, the config in its package, the secrets that are its business.
+//! The context of a function on AWS: its environment, the config in its package, and the secrets that it needs.
 
 use std::sync::Arc;
 
@@ -13,39 +13,43 @@ use crate::{
     secrets::{Fetched, Wanted},
 };
 
+/// Why a function cannot start.
 pub type Error = lambda_runtime::Error;
 
 /// A function's own check of its sources.
 pub type Check<'c> = &'c (dyn Fn(&str, &Source) -> Result<(), String> + Sync);
 
+/// Config, queues, store and clock of a function.
 pub struct FunctionContext {
     pub config: Config,
     pub queue: SqsQueue,
-    /// Where chats' events go, for those who answer or send.
+    /// The queue for events of chats, for functions that answer or send.
     pub chats: SqsQueue,
+    /// The queue for messages that the hub has decided to send.
     pub outbox: SqsQueue,
     pub store: DynamoStore,
     pub clock: Arc<dyn Clock>,
 }
 
-/// Reads the environment: `STAGEDOOR_CONFIG` (a file), `STAGEDOOR_QUEUE_URL` (those who send), `STAGEDOOR_CHATS_URL` and
-/// `STAGEDOOR_OUTBOX_URL` (those who answer), `STAGEDOOR_DEAD_LETTER_URL` (optional), `STAGEDOOR_TABLES` (the tables'
-/// prefix). `STAGEDOOR_DEV_SECRETS=yes` lets `dev:` secrets in, for cargo-lambda.
+/// Reads the environment: `STAGEDOOR_CONFIG` (a file), `STAGEDOOR_QUEUE_URL` (functions that send events),
+/// `STAGEDOOR_CHATS_URL` and `STAGEDOOR_OUTBOX_URL` (functions that answer), `STAGEDOOR_DEAD_LETTER_URL` (optional),
+/// `STAGEDOOR_TABLES` (prefix of the tables). `STAGEDOOR_DEV_SECRETS=yes` allows `dev:` secrets, for cargo-lambda.
 ///
 /// # Errors
-/// Every mistake of the config, the variable that is missing, or that the Parameter Store cannot be asked.
+/// All errors of the config, a missing variable, or a Parameter Store that does not answer.
 pub async fn setting(reading: Reading, check: Check<'_>) -> Result<FunctionContext, Error> {
     let file = variable("STAGEDOOR_CONFIG")?;
     let text = std::fs::read_to_string(&file).map_err(|error| format!("cannot read {file}: {error}"))?;
     let aws = sdk().await;
     let mut config = read_config(&aws, reading, &file, &text, check).await?;
     let dead_letters = variable("STAGEDOOR_DEAD_LETTER_URL").ok();
-    // Who only consumes is handed its messages and needs no address; nothing can be sent to an empty one.
+    // A function that only consumes gets its messages from AWS and needs no address. Nothing can be sent to an empty
+    // one.
     let queue = match reading {
         Reading::Sync | Reading::Outreach => variable("STAGEDOOR_QUEUE_URL").unwrap_or_default(),
         _ => variable("STAGEDOOR_QUEUE_URL")?,
     };
-    // Only the deployment knows under which address the CRM reaches it.
+    // Only the deployment knows the address at which the CRM reaches it.
     config.public_url = variable("STAGEDOOR_PUBLIC_URL").ok().or(config.public_url);
     let store = DynamoStore::new(&aws, &variable("STAGEDOOR_TABLES").unwrap_or_else(|_| "stagedoor".into()));
     let retention = Retention { journal: config.retention.journal, kept: config.retention.unrecognized };
@@ -59,10 +63,11 @@ pub async fn setting(reading: Reading, check: Check<'_>) -> Result<FunctionConte
     })
 }
 
-/// The config with its secrets from the Parameter Store. It is read twice: the first time tells which are needed.
+/// Reads the config with its secrets from the Parameter Store. The first of two passes finds out which secrets are
+/// needed.
 ///
 /// # Errors
-/// Every mistake, or that the Parameter Store cannot be asked.
+/// All errors of the config, or a Parameter Store that does not answer.
 pub async fn read_config(
     aws: &SdkConfig,
     reading: Reading,
@@ -71,7 +76,7 @@ pub async fn read_config(
     check: Check<'_>,
 ) -> Result<Config, Error> {
     let wanted = Wanted::default();
-    // A cold start does not read it twice for nothing.
+    // Without such secrets a cold start needs no first pass.
     if text.contains("\"ssm:") {
         _ = load_for(reading, file, text, &wanted, &|_, _| Ok(()));
     }
@@ -80,13 +85,14 @@ pub async fn read_config(
     Ok(load_for(reading, file, text, &secrets, &check)?)
 }
 
-/// The roots to which AWS's own endpoints chain (www.amazontrust.com/repository). Reading the machine's whole store would
-/// take more of a cold start than all else.
+/// The root certificates of AWS's own endpoints (www.amazontrust.com/repository). To read the machine's whole store
+/// would take more of a cold start than everything else.
 const ROOTS: &str = include_str!("amazon_roots.pem");
 
-/// The SDK's own settings, from the environment. The SDK itself brings no client: its own one would build a second TLS.
+/// The settings of the SDK from the environment. The HTTP client is our own, because the SDK's client would build a
+/// second TLS library.
 pub async fn sdk() -> SdkConfig {
-    // Another endpoint may stand behind another authority.
+    // Another endpoint may use another certificate authority.
     let elsewhere = variable("AWS_ENDPOINT_URL").is_ok_and(|url| url.starts_with("https://"));
     let amazon = tls::TrustStore::empty().with_native_roots(false).with_pem_certificate(ROOTS.as_bytes().to_vec());
     let context = tls::TlsContext::builder().with_trust_store(amazon).build().ok().filter(|_| !elsewhere);

@@ -1,4 +1,4 @@
-//! A thin way of speaking to DynamoDB: items as maps, errors that say retry or fail.
+//! A thin layer over DynamoDB: items as maps, and errors that say whether a retry may help.
 
 use std::collections::HashMap;
 
@@ -11,29 +11,35 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use stagedoor_model::breakage;
 use stagedoor_ports::{PortError, Result};
 
+/// An item: attributes by name.
 pub type Item = HashMap<String, AttributeValue>;
 
+/// A text as an attribute.
 pub fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
+/// A number as an attribute.
 pub fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
+/// The text in this attribute.
 pub fn text_of<'i>(item: &'i Item, name: &str) -> Option<&'i str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
+/// The number in this attribute; `None` also if it is negative or fractional.
 pub fn number_of(item: &Item, name: &str) -> Option<u64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
+/// An item with these attributes.
 pub fn item<const N: usize>(pairs: [(&str, AttributeValue); N]) -> Item {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Whether trying again may help is told by where the call failed.
+/// The error of a call. The place of the failure says whether a retry may help.
 pub fn failed<E: std::error::Error + 'static>(call: &str, error: SdkError<E>) -> PortError {
     let (again, cause) = match &error {
         SdkError::ServiceError(context) => {
@@ -49,7 +55,7 @@ pub fn failed<E: std::error::Error + 'static>(call: &str, error: SdkError<E>) ->
     if again { PortError::Retry(text) } else { PortError::Fail(text) }
 }
 
-/// Whether a conditional write was made; a condition that did not hold is an answer, not a failure.
+/// True if a conditional write was made. A condition that did not hold is an answer, not a failure.
 pub fn held<T, E: std::error::Error + 'static>(
     call: &str,
     answer: std::result::Result<T, SdkError<E>>,
@@ -62,20 +68,20 @@ pub fn held<T, E: std::error::Error + 'static>(
     }
 }
 
-/// Calls under way at once.
+/// The number of calls under way at once.
 pub const CONCURRENCY: usize = 16;
 
-/// One call a chunk, as many at once as there are hands.
+/// Runs the calls, at most [`CONCURRENCY`] at once. Results are in the order of the calls.
 ///
 /// # Errors
-/// The first that is met; calls under way are given up.
+/// The first error; calls under way are abandoned.
 pub async fn in_parallel<T>(calls: impl IntoIterator<Item = impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
     let hands = if breakage::is_on("chunks-in-turn") { 1 } else { CONCURRENCY };
     stream::iter(calls).buffered(hands).try_collect().await
 }
 
-/// BatchGetItem over any number of keys, read consistently; keys that name nothing are left out. `only`: these attributes
-/// of them, all without it.
+/// Reads any number of keys with consistent BatchGetItem calls. Missing keys are left out. `only`: the attributes to
+/// read; all without it.
 pub async fn get_all(client: &Client, table: &str, keys: Vec<Item>, only: Option<&str>) -> Result<Vec<Item>> {
     let calls: Vec<_> = keys.chunks(100).map(|chunk| get_chunk(client, table, chunk.to_vec(), only)).collect();
     Ok(in_parallel(calls).await?.into_iter().flatten().collect())

@@ -1,4 +1,4 @@
-//! A function as AWS runs it: the Lambda runtime around a router or around a consumer of batches.
+//! Functions under the Lambda runtime: around a router, or around a consumer of batches.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,10 +29,10 @@ use crate::{
     metrics::emit,
 };
 
-/// How long a function that could not be set up waits before it tries again, in milliseconds.
+/// How long a function that could not start waits before the next attempt, in milliseconds.
 const AGAIN_MS: i64 = 5_000;
 
-/// JSON lines on the standard output, one an event of the log.
+/// Starts the log: one JSON line an entry on the standard output.
 pub fn start_logs() {
     tracing_subscriber::fmt().json().with_max_level(tracing::Level::INFO).with_current_span(false).init();
 }
@@ -49,8 +49,8 @@ struct Endpoint {
     counters: Counters,
 }
 
-/// Runs a receiving function: its router behind an HTTP API or a function URL. One that is configured wrongly says so in
-/// one line of the log and answers 503, so that providers deliver again.
+/// Runs a receiving function: its router behind an HTTP API or a function URL. With a wrong configuration it writes one
+/// line to the log and answers 503, so that providers deliver again.
 ///
 /// # Errors
 /// When the runtime cannot be reached.
@@ -70,7 +70,7 @@ async fn receiving(
 ) -> Result<Router, Error> {
     let check = |of: &str, source: &Source| match of == function {
         true => table(providers, source).map(drop),
-        // A function answers for its own sources; those of others are checked by theirs.
+        // A function checks its own sources only; other functions check theirs.
         false => Ok(()),
     };
     let FunctionContext { config, queue, clock, .. } = setting(Reading::Receiving(function), &check).await?;
@@ -81,7 +81,7 @@ async fn receiving(
     Ok(router(receiver, sources))
 }
 
-/// The same for any router.
+/// Like [`http`], for any router.
 ///
 /// # Errors
 /// When the runtime cannot be reached.
@@ -162,7 +162,7 @@ impl Endpoint {
     }
 }
 
-/// The first part of the client's address, as the gateway tells it. Never the whole: this log is no list of people.
+/// The first part of the client's address, from the gateway. The log must not hold whole addresses of people.
 fn client(request: &Request<lambda_http::Body>) -> Option<String> {
     let context = request.extensions().get::<RequestContext>()?;
     let address = match context {
@@ -172,13 +172,13 @@ fn client(request: &Request<lambda_http::Body>) -> Option<String> {
     Some(ClientAddress(address.parse().ok()?).cut().to_string())
 }
 
-/// The whole of it, for what strangers may send. It stays in memory.
+/// The whole address of the client, to limit what unknown senders may send. It stays in memory.
 fn one_client(request: &Request<lambda_http::Body>) -> Option<OneClient> {
     let RequestContext::ApiGatewayV2(context) = request.extensions().get::<RequestContext>()? else { return None };
     context.http.source_ip.as_deref()?.parse().ok().map(OneClient)
 }
 
-/// What the counters of a receiving function are called in CloudWatch.
+/// The counters of a receiving function under their names in CloudWatch.
 fn figures(counted: BTreeMap<(String, String), u64>) -> Vec<(&'static str, f64, &'static str)> {
     let mut figures = BTreeMap::<&'static str, f64>::new();
     for ((_, outcome), count) in counted {
@@ -198,11 +198,11 @@ fn figures(counted: BTreeMap<(String, String), u64>) -> Vec<(&'static str, f64, 
     figures.into_iter().map(|(name, count)| (name, count, "Count")).collect()
 }
 
-/// What stands behind a queue or a clock.
+/// A function that handles events from a queue, or the ticks of a schedule.
 #[async_trait]
 pub trait Consumer: Send + Sync {
-    /// Answers with the places of the events that failed; only those come again. `left` is what remains of the
-    /// invocation. A tick of the clock brings no events.
+    /// Handles events and returns the positions of those that failed. Only those come again. `left` is the remaining
+    /// time of the invocation. A tick of the schedule brings no events.
     async fn handle(&self, events: Vec<Event>, left: Duration) -> BTreeSet<usize>;
 }
 
@@ -213,8 +213,9 @@ struct Invocation {
     records: Vec<SqsMessage>,
 }
 
-/// Runs the consumer of an SQS event source or of a schedule. What is no event fails, and wears out into the dead-letter
-/// queue. A function that is configured wrongly says so in one line and fails the invocation, so that its messages stay.
+/// Runs the consumer of an SQS event source or of a schedule. A message that is no event fails until it becomes a dead
+/// letter. With a wrong configuration the function writes one line to the log and fails the invocation, so that its
+/// messages stay.
 ///
 /// # Errors
 /// When the runtime cannot be reached.

@@ -1,4 +1,4 @@
-//! Everything that names AWS: the queue on SQS, the store on DynamoDB, the functions under the Lambda runtime.
+//! Everything specific to AWS: the queue on SQS, the store on DynamoDB, the functions under the Lambda runtime.
 
 mod context;
 mod dynamo;

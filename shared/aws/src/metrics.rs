@@ -1,14 +1,14 @@
-//! Figures for CloudWatch, as lines of the log in the embedded metric format
+//! Metrics for CloudWatch, as log lines in the embedded metric format
 //! (docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
 
 use serde_json::{Map, Value, json};
 use stagedoor_config::variable;
 use stagedoor_ports::{Clock, SystemClock};
 
-/// The namespace of every figure; `Hub` (the stack) and `Function` are its dimensions.
+/// The namespace of all metrics. Their dimensions are `Hub` (the stack) and `Function`.
 pub const NAMESPACE: &str = "Stagedoor";
 
-/// One line with all of these figures, by hub and by function of the hub.
+/// One line with these metrics as (name, value, unit), by hub and by function of the hub. `at_ms` is in milliseconds.
 pub fn line(hub: &str, function: &str, at_ms: i64, figures: &[(&str, f64, &str)]) -> Value {
     let metrics: Vec<Value> = figures.iter().map(|(name, _, unit)| json!({ "Name": name, "Unit": unit })).collect();
     let mut line = Map::new();
@@ -25,7 +25,7 @@ pub fn line(hub: &str, function: &str, at_ms: i64, figures: &[(&str, f64, &str)]
     Value::Object(line)
 }
 
-/// Writes the line where Lambda picks it up. Figures that are all zero say nothing and cost something: they are left out
+/// Writes the line where Lambda reads it. Metrics with the value zero cost money and say nothing. They are left out
 /// unless `even_zeros`, which gauges need.
 #[allow(clippy::print_stdout, reason = "the log is the standard output")]
 pub fn emit(function: &str, figures: &[(&str, f64, &str)], even_zeros: bool) {

@@ -1,4 +1,4 @@
-//! What an operator's commands need of a deployment.
+//! The parts of a deployment that an operator's commands need.
 
 use aws_config::SdkConfig;
 use aws_sdk_cloudwatch::{
@@ -50,7 +50,7 @@ pub async fn deployment(stack: &str) -> Result<Deployment, String> {
     })
 }
 
-/// Since when the oldest message of a queue is there (CloudWatch, AWS/SQS, ApproximateAgeOfOldestMessage).
+/// The time since which the oldest message of a queue is there (CloudWatch, AWS/SQS, ApproximateAgeOfOldestMessage).
 pub async fn oldest(aws: &SdkConfig, queue: &str) -> Option<Timestamp> {
     let now = SystemClock.now();
     let from = now - SignedDuration::from_mins(10);

@@ -1,4 +1,4 @@
-//! SQS: a standard queue with a dead-letter queue.
+//! A standard SQS queue with a dead-letter queue.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,14 +16,15 @@ use aws_sdk_sqs::{
 use stagedoor_model::{Event, Timestamp};
 use stagedoor_ports::{DeadLetter, PortError, Queue, Receipt, Received, Result, from_stored, to_stored};
 
-/// Entries of one batch call at most (SQS, SendMessageBatch).
+/// The largest number of entries in one batch call (SQS, SendMessageBatch).
 const BATCH: usize = 10;
-/// Bytes of one batch call at most (SQS quotas, 2025: 1 MiB in all), with room for the envelope.
+/// The largest size of one batch call in bytes (SQS quotas, 2025: 1 MiB in all), with room for the envelope.
 const BATCH_BYTES: usize = 1_000_000;
 
-/// Seconds that a message may be held back (SQS, DelaySeconds).
+/// The longest delay of a message in seconds (SQS, DelaySeconds).
 const MAX_DELAY: i32 = 900;
 
+/// A [`Queue`] on SQS.
 #[derive(Clone)]
 pub struct SqsQueue {
     client: Client,
@@ -34,6 +35,7 @@ pub struct SqsQueue {
 }
 
 impl SqsQueue {
+    /// The queue with this URL, and the URL of its dead-letter queue.
     pub fn new(config: &aws_config::SdkConfig, url: &str, dead_letters: Option<&str>) -> Self {
         Self {
             client: Client::new(config),
@@ -65,7 +67,8 @@ impl SqsQueue {
             entries.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| retry("SendMessageBatch", &error))?;
         let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
         let answer = request.send().await.map_err(|error| retry("SendMessageBatch", &error))?;
-        // The whole delivery is refused and comes again: events that were taken are known by their ids.
+        // The caller reports a failure and the whole delivery comes again. The ids of stored events then reveal the
+        // repetition.
         match answer.failed.is_empty() {
             true => Ok(()),
             false => Err(PortError::Retry("SQS took only a part of the batch".into())),
@@ -132,7 +135,7 @@ impl Queue for SqsQueue {
                     .as_ref()
                     .and_then(|all| all.get(&MessageSystemAttributeName::ApproximateReceiveCount)?.parse().ok());
                 let (Some(body), Some(receipt)) = (message.body, message.receipt_handle) else { continue };
-                // What is no event is left in the queue: it wears out there and becomes a dead letter.
+                // A message that is no event stays in the queue, until SQS moves it to the dead letters.
                 match from_stored(&body) {
                     Ok(event) => {
                         all.push(Received { event, receipt: Receipt(receipt), attempts: attempts.unwrap_or(1) })
@@ -175,7 +178,8 @@ impl Queue for SqsQueue {
         self.count(&self.url).await
     }
 
-    /// One by one, sent before it is deleted: StartMessageMoveTask would need a right of its own on both queues.
+    /// Sends each message before it is deleted. StartMessageMoveTask would need an additional permission on both
+    /// queues.
     async fn redrive(&self) -> Result<u64> {
         let Some(dead) = &self.dead_letters else { return Ok(0) };
         let mut moved = 0;
@@ -196,7 +200,7 @@ impl Queue for SqsQueue {
         }
     }
 
-    /// CloudWatch knows it, a minute or two late; SQS itself does not tell.
+    /// Asks CloudWatch, which is a minute or two late. SQS itself does not tell.
     async fn oldest(&self) -> Result<Option<Timestamp>> {
         #[cfg(feature = "operator")]
         {
@@ -210,7 +214,8 @@ impl Queue for SqsQueue {
     async fn dead(&self, max: usize) -> Result<Vec<DeadLetter>> {
         let Some(dead) = &self.dead_letters else { return Ok(vec![]) };
         let mut found = BTreeMap::new();
-        // Seen for a moment only, so that whoever comes next finds them too; a queue of many hosts answers in parts.
+        // The messages are hidden for a moment only, so that the next caller finds them, too. A queue on many hosts
+        // answers in parts.
         let mut nothing_new = 0;
         while found.len() < max && nothing_new < 3 {
             let request = self.client.receive_message().queue_url(dead).max_number_of_messages(BATCH as i32);
@@ -226,7 +231,7 @@ impl Queue for SqsQueue {
         Ok(found.into_values().take(max).collect())
     }
 
-    /// SQS shows nobody what waits: only dead letters are looked at.
+    /// Looks at dead letters only, because SQS shows no waiting messages.
     async fn drop_those(&self, are_meant: &(dyn for<'t> Fn(&'t str) -> bool + Send + Sync)) -> Result<u64> {
         let Some(dead) = &self.dead_letters else { return Ok(0) };
         let (mut seen, mut dropped, mut nothing_new) = (BTreeSet::new(), 0, 0);

@@ -1,4 +1,5 @@
-//! Secrets by reference from the Systems Manager's Parameter Store (docs.aws.amazon.com/systems-manager, GetParameters).
+//! Secrets by reference from the Parameter Store of Systems Manager (docs.aws.amazon.com/systems-manager,
+//! GetParameters).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,14 +9,15 @@ use std::{
 use aws_sdk_ssm::Client;
 use stagedoor_config::{LocalSecrets, Secrets};
 
-/// Names of one call at most (Systems Manager API, GetParameters).
+/// The largest number of names in one call (Systems Manager API, GetParameters).
 const NAMES: usize = 10;
 
-/// Notes which parameters a config names; a first reading with it tells what has to be fetched.
+/// Notes which parameters a config names. A first pass with it finds out what has to be fetched.
 #[derive(Default)]
 pub struct Wanted(Mutex<BTreeSet<String>>);
 
 impl Wanted {
+    /// The names of the parameters so far.
     pub fn names(&self) -> BTreeSet<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -30,7 +32,7 @@ impl Secrets for Wanted {
     }
 }
 
-/// What was fetched, and the environment for the rest.
+/// The fetched parameters, and the environment for all other references.
 pub struct Fetched {
     values: BTreeMap<String, String>,
     local: LocalSecrets,
@@ -40,7 +42,7 @@ impl Fetched {
     /// Fetches every named parameter, decrypted.
     ///
     /// # Errors
-    /// When the store cannot be asked. A parameter that is not there is a mistake of the config, told by `resolve`.
+    /// When the store does not answer. A missing parameter is an error of the config, which `resolve` reports.
     pub async fn fetch(
         aws: &aws_config::SdkConfig,
         names: &BTreeSet<String>,

@@ -1,5 +1,5 @@
-//! The hub's memory on DynamoDB (docs/decisions/0006): a row an event, a row a person, a row a name, a row a CRM link, and
-//! pages for what concerns many. Nothing on an event's way scans.
+//! The hub's memory on DynamoDB (docs/decisions/0006). One row for each event, person, identifier and CRM state; pages
+//! for what concerns many people. No scan on the way of an event.
 
 mod commit;
 mod crm_states;
@@ -42,8 +42,9 @@ pub(crate) use self::documents::{packed, unpacked};
 use self::parts::Kind;
 use crate::dynamo::{CONCURRENCY, Item, failed, get_all, held, item, number, number_of, text, text_of};
 
-/// How long a journal row is kept: longer than any provider repeats a delivery.
+/// How long a journal row is kept by default: longer than any provider repeats a delivery.
 pub(crate) const KEEP: SignedDuration = SignedDuration::from_hours(24 * 400);
+/// A [`Store`] on DynamoDB.
 #[derive(Clone)]
 pub struct DynamoStore {
     pub(crate) client: Client,
@@ -51,7 +52,7 @@ pub struct DynamoStore {
     retention: Retention,
 }
 
-/// How long rows are kept; DynamoDB removes them by itself.
+/// How long rows are kept. DynamoDB removes them itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
     pub journal: SignedDuration,
@@ -65,18 +66,18 @@ impl Default for Retention {
     }
 }
 
-/// Twelve bytes that stand for an event: short enough for a person's trail.
+/// A key of twelve bytes for an event, short enough for a person's trail.
 pub(crate) fn journal_key(id: &EventId) -> [u8; 12] {
     let digest = Sha256::digest(id.as_str());
     std::array::from_fn(|n| digest.get(n).copied().unwrap_or(0))
 }
 
-/// The attribute by which DynamoDB deletes an item by itself.
+/// The attribute by which DynamoDB deletes an item itself, in seconds.
 pub(crate) fn expires(at: Timestamp) -> (&'static str, AttributeValue) {
     ("expires", number(at.as_second()))
 }
 
-/// A text that no other call of any process has.
+/// A text that no other call of any process gets.
 pub(crate) fn unique() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -92,11 +93,12 @@ fn person_keys(ids: impl Iterator<Item = PersonId>, name: &str) -> Vec<Item> {
 }
 
 impl DynamoStore {
+    /// The store whose tables start with `prefix`.
     pub fn new(config: &aws_config::SdkConfig, prefix: &str) -> Self {
         Self { client: Client::new(config), prefix: prefix.to_owned(), retention: Retention::default() }
     }
 
-    /// The same, with rows that end after another time.
+    /// The same store with another retention.
     #[must_use]
     pub fn keeping(self, retention: Retention) -> Self {
         Self { retention, ..self }
@@ -110,17 +112,17 @@ impl DynamoStore {
         if keys.is_empty() { Ok(vec![]) } else { get_all(&self.client, &self.table(table), keys, None).await }
     }
 
-    /// Some attributes alone.
+    /// Reads only these attributes.
     async fn get_only(&self, table: &str, keys: Vec<Item>, only: &str) -> Result<Vec<Item>> {
         if keys.is_empty() { Ok(vec![]) } else { get_all(&self.client, &self.table(table), keys, Some(only)).await }
     }
 
-    /// Items of people by id with their documents, redirects followed.
+    /// Items of people by id, with their documents. Follows redirects.
     async fn people_items(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Item>> {
         self.followed(ids, true).await
     }
 
-    /// Ids of people, redirects followed.
+    /// Ids of people. Follows redirects.
     async fn living(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<PersonId>> {
         let found = self.followed(ids, false).await?;
         found.iter().filter_map(|one| text_of(one, "id")).map(person_id).collect()
@@ -149,7 +151,7 @@ impl DynamoStore {
         Ok(found.into_values().collect())
     }
 
-    /// All of one key.
+    /// All items of one key.
     pub(crate) async fn query(
         &self,
         table: &str,
@@ -161,7 +163,7 @@ impl DynamoStore {
         self.query_beginning(table, index, key, None, max, newest).await
     }
 
-    /// Those of one key whose sort key begins so; of no others anything is read.
+    /// Items of one key whose sort key starts with `prefix`. No others are read.
     async fn query_beginning(
         &self,
         table: &str,
@@ -172,7 +174,7 @@ impl DynamoStore {
         newest: bool,
     ) -> Result<Vec<Item>> {
         let (mut found, mut start) = (Vec::new(), None);
-        // The empty text begins every key, and DynamoDB takes none.
+        // Every key starts with the empty text, and DynamoDB accepts none.
         let prefix = prefix.filter(|prefix| !prefix.is_empty());
         loop {
             let request = self
@@ -203,10 +205,10 @@ impl DynamoStore {
         }
     }
 
-    /// What the parts of a batch came to is written for all of them at once.
+    /// Saves the commits, and writes the pages of the whole batch at once.
     ///
-    /// Audiences come first: once a person is saved, the fold takes their shows for listed. Who is not saved after all is
-    /// one name too many.
+    /// Audiences come first: after a person is saved, the fold takes their shows as listed. A person who is not saved
+    /// in the end leaves one superfluous name.
     async fn save_all(&self, commits: &[Commit]) -> Result<Vec<Saved>> {
         let late = breakage::is_on("audience-once");
         if !late {
@@ -285,7 +287,7 @@ impl Store for DynamoStore {
     }
 
     async fn read_again(&self) -> Result<()> {
-        // A function starts many times an hour: what rests is read again when its rest is over.
+        // A function starts many times an hour. Unreadable values are read again only when their waiting time ends.
         Ok(())
     }
 

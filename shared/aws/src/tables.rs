@@ -1,4 +1,4 @@
-//! The tables, for tests and for those who want them without the template.
+//! The tables, for tests and for deployments without the template.
 
 use aws_sdk_dynamodb::{
     Client,
@@ -9,9 +9,11 @@ use aws_sdk_dynamodb::{
 };
 use stagedoor_ports::{PortError, Result};
 
-/// (table, its key, indexes as (name, key)); a key is a partition and maybe a sort attribute, all of them texts.
+/// A table: name, key, and indexes as (name, key). A key is a partition attribute and perhaps a sort attribute, all of
+/// them texts.
 type Shape = (&'static str, &'static [&'static str], &'static [(&'static str, &'static [&'static str])]);
 
+/// All tables of a hub.
 pub const TABLES: [Shape; 6] = [
     ("journal", &["id"], &[("kept", &["kept", "seq"])]),
     ("people", &["id"], &[]),
@@ -30,7 +32,7 @@ fn schema(key: &[&str]) -> Result<Vec<KeySchemaElement>> {
     elements.collect::<std::result::Result<_, _>>().map_err(|error| PortError::Fail(error.to_string()))
 }
 
-/// Creates every table under `prefix`, on demand.
+/// Creates every table under `prefix`, billed on demand.
 ///
 /// # Errors
 /// When one cannot be created.

@@ -1,15 +1,18 @@
-//! A commit, as cheaply as it is safe.
+//! Saves a commit safely and cheaply.
 //!
-//! One person with new names, which is nearly every commit, is written without a transaction, the person first. A name
-//! that somebody else took meanwhile makes it a conflict: a newcomer is taken back, and the fold begins anew. A crash
-//! between the person and its names leaves somebody whom no name finds; the fold looks them up by the record that they
-//! were made from (`PersonId::of`) when it tries again. Joins, releases and crowds are transactions, which cost twice.
+//! One person with new names is nearly every commit. It is written without a transaction, the person first. If another
+//! person has taken a name in the meantime, the commit is a conflict. A new person is then removed again, and the fold
+//! starts over.
 //!
-//! A row about somebody whom the commit does not write goes into that person's trail, after the rest of the commit. Where
-//! there is no such person, they were erased meanwhile, and the commit is a conflict.
+//! A crash between the person and the names leaves a person whom no name finds. At the next attempt the fold finds them
+//! by the record that they were made from (`PersonId::of`). Joins, released and shared identifiers need transactions,
+//! which cost twice as much.
 //!
-//! The journal comes last, after the lists of those who wait: until it is there, the event is not known to be folded
-//! and its next delivery does all of it again, to the same end.
+//! A row about a person whom the commit does not write goes into that person's trail, after the rest of the commit. If
+//! there is no such person, they were erased in the meantime, and the commit is a conflict.
+//!
+//! The journal comes last, after the pages of waiting people. Until then the event counts as not folded, and its next
+//! delivery does everything again with the same result.
 
 use aws_sdk_dynamodb::{
     error::SdkError,
@@ -33,7 +36,7 @@ use crate::{
     },
 };
 
-/// Actions of one transaction at most (DynamoDB, TransactWriteItems).
+/// The largest number of actions in one transaction (DynamoDB, TransactWriteItems).
 const ACTIONS: usize = 100;
 
 fn built<T>(built: std::result::Result<T, aws_sdk_dynamodb::error::BuildError>) -> Result<T> {
@@ -44,7 +47,7 @@ fn put(put: Put) -> TransactWriteItem {
     TransactWriteItem::builder().put(put).build()
 }
 
-/// Somebody else is at it: an answer, not a failure.
+/// True if another process writes the item. This is an answer, not a failure.
 pub(super) fn busy_update(error: &UpdateItemError) -> bool {
     matches!(
         error,
@@ -63,8 +66,8 @@ fn busy_delete(error: &DeleteItemError) -> bool {
     )
 }
 
-/// How a person is written. `by` names this writing: the SDK repeats a call whose answer was lost, and the repetition
-/// is no conflict.
+/// The write of one person. `by` names the write. The SDK repeats a call whose answer was lost, and with this name the
+/// repetition is no conflict.
 struct PersonWrite {
     expression: String,
     condition: &'static str,
@@ -77,7 +80,7 @@ impl PersonWrite {
         let (next, by) = (version.unwrap_or(0) + 1, unique());
         let document = InParts::of(Kind::Person, person.id, (next, &by), person, commit.people.len())?;
         let mut values = item([(":doc", document.head()), (":next", number(next)), (":by", text(by))]);
-        // Their own rows only: a neighbour's would be shown and erased with them.
+        // Only rows of this person. A row of another person in the same commit would be shown and erased with this one.
         let all = breakage::is_on("trails-to-all");
         let own = commit.journal.iter().filter(|row| all || row.person == Some(person.id));
         let trail: Vec<Blob> = own.map(|row| Blob::new(journal_key(&row.event.id))).collect();
@@ -86,7 +89,7 @@ impl PersonWrite {
             values.extend(item([(":parts", number(document.further())), (":yes", text("yes"))]));
             expression.push_str(", parts = :parts, in_parts = :yes REMOVE target");
         } else {
-            // Who was once in parts is swept for good.
+            // A person who was once stored in parts is swept at every write.
             expression.push_str(" REMOVE target, parts");
         }
         if !trail.is_empty() {
@@ -178,7 +181,8 @@ impl DynamoStore {
         held("PutItem", request.send().await, busy_put)
     }
 
-    /// A newcomer whose name belongs to somebody else by now. Whoever joined them in the meantime keeps them.
+    /// Removes a new person whose name now belongs to another person. If the person was joined in the meantime, they
+    /// stay.
     async fn take_back(
         &self,
         person: PersonId,
@@ -209,8 +213,8 @@ impl DynamoStore {
         Ok(())
     }
 
-    /// As transactions. A commit of more than a hundred actions goes in parts, names first and people last; a crash
-    /// between parts is healed by the next delivery of the same events.
+    /// Saves the commit as transactions. A commit of more than a hundred actions is split, names first and people last.
+    /// After a crash between two parts, the next delivery of the same events completes it.
     async fn save_together(&self, commit: &Commit) -> Result<Saved> {
         let mut actions = self.names(commit)?;
         for removal in &commit.removed {
@@ -245,7 +249,8 @@ impl DynamoStore {
         Ok(Saved::Done)
     }
 
-    /// A transaction answers nothing of what it wrote, so the heads are read. What fails here, a later writing does.
+    /// Removes old parts. The heads have to be read, because a transaction does not return what it wrote. If this
+    /// fails, a later write does it.
     async fn tidy_after(&self, commit: &Commit, gone: Vec<(String, Vec<String>)>) {
         for (partition, keys) in gone.into_iter().filter(|_| !breakage::is_on("parts-of-joined-stay")) {
             if let Err(error) = self.remove_parts(&partition, keys.into_iter()).await {
@@ -270,7 +275,7 @@ impl DynamoStore {
         for identifier in
             commit.released.iter().filter(|one| !claimed(*one) && !commit.shared_identifiers.contains(one))
         {
-            // Without a person it is the mark of a crowd, which stays.
+            // A row without a person marks a shared identifier, and stays.
             let delete = Delete::builder()
                 .table_name(&table)
                 .key("identifier", text(identifier.to_string()))
@@ -305,7 +310,7 @@ impl DynamoStore {
         Ok(actions)
     }
 
-    // What they did stays in their trail, for the one they were joined into.
+    // Their trail stays, for the person they were joined into.
     fn removal(&self, removal: &Removal) -> Result<TransactWriteItem> {
         let builder = Update::builder()
             .table_name(self.table("people"))

@@ -1,4 +1,4 @@
-//! What the CRM holds of a person, one item each.
+//! What the hub knows of a person's rows in the CRM, one item a person.
 
 use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::ReturnValue};
 use stagedoor_engine::{CrmState, PersonId};
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl DynamoStore {
-    /// Answers by how many the deals in the CRM have grown.
+    /// Saves a CRM state. Returns the increase of its number of deals in the CRM.
     pub(super) async fn save_link(&self, id: PersonId, mut link: CrmState) -> Result<i64> {
         let read = link.revision;
         link.revision += 1;
@@ -33,7 +33,7 @@ impl DynamoStore {
         }
         let head = one.clone();
         let request = self.client.put_item().table_name(self.table("links")).set_item(Some(one));
-        // The SDK repeats a call whose answer was lost: the repetition is no conflict.
+        // The SDK repeats a call whose answer was lost. The repetition is no conflict.
         let request = request
             .condition_expression(match read {
                 0 => "attribute_not_exists(person) OR written_by = :by",
@@ -53,7 +53,7 @@ impl DynamoStore {
             Err(error) => return Err(failed("PutItem", error)),
         };
         let before = before.unwrap_or_default();
-        // A document that is in one item again leaves the parts of the last one behind.
+        // A document that fits into one item again leaves the parts of the earlier one behind.
         let marks = head.get("in_parts").or_else(|| before.get("in_parts")).cloned();
         let head = head.into_iter().chain(marks.map(|mark| ("in_parts".to_owned(), mark))).collect();
         self.tidy(Kind::Link, &head).await;

@@ -1,4 +1,4 @@
-//! Identifiers that belong to crowds: rows of names without a person.
+//! Shared identifiers: rows of names without a person.
 
 use std::collections::BTreeSet;
 

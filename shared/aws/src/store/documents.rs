@@ -1,4 +1,4 @@
-//! Documents as DynamoDB keeps them: deflated JSON, for a write unit is a kilobyte.
+//! Documents as DynamoDB stores them: deflated JSON, because a write unit is one kilobyte.
 
 use std::io::{Read, Write};
 
@@ -18,9 +18,10 @@ pub(super) fn packed_bytes<T: Document>(value: &T) -> Result<Vec<u8>> {
     deflated(json.as_bytes())
 }
 
-/// Bytes of a document as JSON, as many as a file takes: each event reads and writes all of it.
+/// The largest document in bytes of JSON, the same as for a database file. Each event reads and writes all of it.
 const PLAIN: usize = 16 << 20;
-/// Deflated bytes of it. Each write takes a unit a kilobyte, and one key 1,000 units a second: this much takes eight seconds.
+/// The largest document in deflated bytes. A write takes one unit a kilobyte, and one key allows 1,000 units a second.
+/// So this size takes eight seconds.
 const DEFLATED: usize = 8 << 20;
 
 fn deflated(json: &[u8]) -> Result<Vec<u8>> {
@@ -37,7 +38,7 @@ pub(crate) fn unpacked<T: Document>(item: &Item, name: &str) -> Result<T> {
     from_stored(&json).map_err(broken)
 }
 
-/// Whether a document of this JSON may be stored. Its parts are items of their own (`parts`).
+/// True if a document with this JSON may be stored. Its parts are separate items (`parts`).
 pub(super) fn has_room(json: &[u8]) -> bool {
     json.len() <= DEFLATED || json.len() <= PLAIN && deflated(json).is_ok_and(|packed| packed.len() <= DEFLATED)
 }

@@ -1,4 +1,4 @@
-//! Every trace of somebody goes, but for the tombstones.
+//! Removes every trace of a person except the tombstones.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ impl DynamoStore {
                 self.remove("misc", item([("pk", text("cell")), ("sk", text(key_value))])).await?;
             }
         }
-        // What a crash left of somebody who never came to be bears no name by which it could be found.
+        // A crash may leave parts of a person who was never stored. No name finds those parts.
         self.sweep_writings(pages::now()).await?;
         let found = self.get_only("people", person_keys(people.iter().copied(), "id"), "id, version").await?;
         let living = found.iter().filter(|one| one.contains_key("version")).count() as i64;
@@ -36,13 +36,13 @@ impl DynamoStore {
         let calls: Vec<_> = trail.into_iter().map(|key| self.remove("journal", item([("id", text(key))]))).collect();
         in_parallel(calls).await?;
         self.erase_trails(people).await?;
-        // Before the heads: without them a second try after a crash would not find the parts.
+        // Before the heads: without them, a second attempt after a crash would not find the parts.
         self.erase_parts(people).await?;
         for id in people {
             self.remove("links", item([("person", text(id.to_string()))])).await?;
             self.remove("people", item([("id", text(id.to_string()))])).await?;
         }
-        // Of somebody who was written meanwhile.
+        // Parts of a person who was written in the meantime.
         self.erase_parts(people).await?;
         self.count_up(-rows, -living, 0).await
     }

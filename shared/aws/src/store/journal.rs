@@ -1,4 +1,4 @@
-//! The journal: one row an event, found by its id, by its person's trail, and by the pages of a time.
+//! The journal: one row for each event, found by id, by a person's trail, and by pages of a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::{
     store::{DynamoStore, Retention, expires, journal_key, packed, shards::shard_of, unpacked},
 };
 
-/// Rows of one call at most (DynamoDB, BatchWriteItem).
+/// The largest number of rows in one call (DynamoDB, BatchWriteItem).
 const ROWS: usize = 25;
 /// Pages that are read at once.
 const PAGES: usize = 100;
@@ -29,7 +29,7 @@ fn row_item(row: &JournalRow, retention: Retention) -> Result<Item> {
     Ok(one)
 }
 
-/// Each row once: a page may name what another named too.
+/// Each row once, because two pages may name the same row.
 fn newest_first(mut rows: Vec<JournalRow>) -> Vec<JournalRow> {
     rows.sort_by(|a, b| (b.folded_at, b.event.time, &b.event.id).cmp(&(a.folded_at, a.event.time, &a.event.id)));
     rows.dedup_by(|a, b| a.event.id == b.event.id);
@@ -38,7 +38,7 @@ fn newest_first(mut rows: Vec<JournalRow>) -> Vec<JournalRow> {
 
 impl DynamoStore {
     pub(super) async fn write_journal(&self, rows: Vec<&JournalRow>) -> Result<()> {
-        // One call may name an item once.
+        // One call may name an item only once.
         let rows: BTreeMap<&EventId, &JournalRow> = rows.into_iter().map(|row| (&row.event.id, row)).collect();
         let rows: Vec<&JournalRow> = rows.into_values().collect();
         let calls: Vec<_> = rows.chunks(ROWS).map(|chunk| self.write_rows(chunk)).collect();
@@ -81,10 +81,10 @@ impl DynamoStore {
         Ok(newest_first(rows))
     }
 
-    /// The latest rows, page by page back from the last.
+    /// The latest rows, page by page from the last one backwards.
     pub(super) async fn latest(&self, max: usize) -> Result<Vec<JournalRow>> {
         let (mut rows, mut start) = (Vec::new(), None);
-        // Rows of a page may be gone: whose they were was erased, or they were forgotten.
+        // Rows of a page may be gone: their person was erased, or they were forgotten.
         loop {
             let request = self
                 .client
@@ -117,8 +117,7 @@ impl DynamoStore {
         self.rows(ids.iter().map(|id| hex::encode(journal_key(id)))).await
     }
 
-    /// Rows that were folded from `from` on and before `until`, the oldest first; the second part of the answer is where
-    /// to go on.
+    /// Rows folded in `from..until`, the oldest first. The second part of the answer is the next `from`.
     pub(super) async fn rows_between(
         &self,
         from: Timestamp,

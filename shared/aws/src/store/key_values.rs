@@ -1,4 +1,4 @@
-//! Cells: small named values. What was sent lies in a table of its own, where rows end by themselves.
+//! Small named values. Values about sent messages are in a table of their own, where rows expire.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +9,11 @@ use stagedoor_ports::{KeyValue, Result};
 use super::{DynamoStore, KEEP, expires, pages};
 use crate::dynamo::{Item, failed, held, item, number, number_of, text, text_of};
 
-/// Names of cells that say what was sent. There are some for each message.
+/// Prefixes of values about sent messages. There are several values for each message.
 const OF_MESSAGES: [&str; 4] = ["sent/", "reported/", "told/", "way/"];
 
-/// Whether a cell of this name ends. It outlives what could send a message again: a retry (14 days at most) and a replay of
-/// the journal.
+/// True if a value of this name expires. It lives longer than what could send a message again: a retry (14 days at
+/// most) and a replay of the journal.
 fn ends(name: &str) -> bool {
     OF_MESSAGES.iter().any(|start| name.starts_with(start)) && !breakage::is_on("sent-without-end")
 }
@@ -25,7 +25,7 @@ fn key_value(one: &Item) -> KeyValue {
     }
 }
 
-/// The table of a cell and its key there.
+/// The table of a value, and its key there.
 fn place(name: &str, of_messages: bool) -> (&'static str, Item) {
     match of_messages {
         true => ("sent", item([("id", text(name))])),
@@ -41,7 +41,7 @@ impl DynamoStore {
         Ok(answer.item.map(|one| key_value(&one)))
     }
 
-    /// An earlier version kept every cell in `misc`. What is there stays there.
+    /// Reads a value. An earlier version kept every value in `misc`; those stay there.
     pub(super) async fn one_cell(&self, name: &str) -> Result<Option<KeyValue>> {
         if ends(name) {
             let found = self.read_cell(name, true).await?;
@@ -86,11 +86,12 @@ impl DynamoStore {
             return Ok(false);
         }
         let is_put = self.write_cell(name, value, expected, true).await?;
-        // One of an earlier version is changed where it lies.
+        // A value of an earlier version is changed in its place.
         if is_put || expected.is_none() { Ok(is_put) } else { self.write_cell(name, value, expected, false).await }
     }
 
-    /// What was sent is left out: it is found by its name alone.
+    /// All values whose names start with `prefix`, without those about sent messages. Those are found by their full
+    /// name only.
     pub(super) async fn cells_beginning(&self, prefix: &str) -> Result<BTreeMap<String, KeyValue>> {
         let range = (!breakage::is_on("cells-read-whole")).then_some(prefix);
         let found = self.query_beginning("misc", None, ("pk", "cell"), range, usize::MAX, false).await?;

@@ -1,6 +1,6 @@
-//! What concerns many people at once is kept in pages, a few a batch instead of a row a person: who waits for the CRM,
-//! who is interested in a show, which events came when. A page is written whole and never added to, so nobody's
-//! writing can lose another's; a page may name too many, never too few.
+//! Pages hold what concerns many people: who waits for the CRM, who is interested in a show, which events came when. A
+//! batch costs a few pages instead of a row for each person. A page is written as a whole and never extended, so two
+//! writers cannot lose each other's entries. A page may name too many, never too few.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,15 +17,15 @@ use crate::{
     },
 };
 
-/// People of one page at most: thirty-two bytes each, so that rewriting one stays cheap.
+/// The largest number of people on one page: thirty-two bytes each, so that rewriting a page stays cheap.
 const PEOPLE: usize = 1_000;
-/// Events of one page at most.
+/// The largest number of events on one page.
 const EVENTS: usize = 1_000;
 
-/// Somebody on a page, with the trace of the delivery that brought them there, or zeros.
+/// A person on a page, with the trace id of the delivery that put them there, or zeros.
 pub(super) type Entry = (PersonId, [u8; 16]);
 
-/// People who wait, as one page has them.
+/// One page of people who wait.
 #[derive(Clone)]
 pub(super) struct Page {
     pub key: String,
@@ -33,14 +33,14 @@ pub(super) struct Page {
     pub why: Postponement,
 }
 
-/// What a page says of people whose runs failed; of others nothing.
+/// What a page says of people whose runs failed; the default for all others.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Postponement {
     pub tries: u32,
     /// Milliseconds.
     pub not_before: Option<i64>,
     pub since: Option<i64>,
-    /// They could not be read.
+    /// True if the people could not be read.
     pub is_aside: bool,
 }
 
@@ -56,7 +56,7 @@ impl Page {
         Self { key: text_of(one, "sk").unwrap_or("").to_owned(), people: entries_of(one), why }
     }
 
-    /// Since when its people wait, in milliseconds.
+    /// The time since which its people wait, in milliseconds.
     pub(super) fn since(&self) -> i64 {
         let written = || self.key.split_once('#').and_then(|(at, _)| at.parse().ok());
         self.why.since.or_else(written).unwrap_or(0)
@@ -80,7 +80,7 @@ impl Page {
 
 pub(super) fn trace_bytes(trace: Option<&str>) -> [u8; 16] {
     let mut bytes = [0; 16];
-    // What is no trace leaves zeros.
+    // A text that is no trace id leaves zeros.
     _ = hex::decode_to_slice(trace.unwrap_or(""), &mut bytes);
     bytes
 }
@@ -89,8 +89,8 @@ pub(super) fn trace_of(bytes: [u8; 16]) -> Option<String> {
     (bytes != [0; 16]).then(|| hex::encode(bytes))
 }
 
-/// Of one length, so that the order of the keys is that of the times; never the key of another page, or taking an old
-/// page away would take a new one with it.
+/// A key of fixed length, so that keys are in the order of time. No other page has the same key, so that removing an
+/// old page removes no new one.
 pub(super) fn page_key(at: Timestamp) -> String {
     format!("{:015}#{}", at.as_millisecond(), unique())
 }
@@ -112,7 +112,7 @@ fn people_bytes(people: &[PersonId]) -> Vec<u8> {
     people.iter().flat_map(|id| id.as_bytes()).copied().collect()
 }
 
-/// Who is interested in a show, as one page of an audience has them.
+/// The people interested in a show, from one page of an audience.
 pub(super) fn people_of(page: &Item) -> Vec<PersonId> {
     let bytes = page.get("people").and_then(|value| value.as_b().ok()).map(|blob| blob.as_ref()).unwrap_or_default();
     bytes.chunks_exact(16).filter_map(|id| id.try_into().ok().map(PersonId::from_bytes)).collect()
@@ -128,12 +128,12 @@ impl DynamoStore {
         request.send().await.map(drop).map_err(|error| failed("PutItem", error))
     }
 
-    /// From now on these people wait, since `at`.
+    /// Marks these people as waiting, since `at`.
     pub(super) async fn wait(&self, people: &BTreeMap<PersonId, [u8; 16]>, at: Timestamp) -> Result<()> {
         self.wait_because(people, at, Postponement::default()).await
     }
 
-    /// The same for those whose runs failed; `at` is their place in the queue.
+    /// Like [`Self::wait`], for people whose runs failed. `at` is their place in the queue.
     pub(super) async fn wait_because(
         &self,
         people: &BTreeMap<PersonId, [u8; 16]>,
@@ -146,15 +146,15 @@ impl DynamoStore {
         in_parallel(calls).await.map(drop)
     }
 
-    /// These people on pages of `pk`, which are in the order of `at`.
+    /// Puts these people on pages of `pk`, in the order of `at`.
     pub(super) async fn put_people(&self, pk: &str, at: Timestamp, people: &[PersonId]) -> Result<()> {
         let page = |chunk| item([("pk", text(pk)), ("sk", text(page_key(at))), ("people", blob(people_bytes(chunk)))]);
         let calls: Vec<_> = people.chunks(PEOPLE).map(|chunk| self.put_misc(page(chunk))).collect();
         in_parallel(calls).await.map(drop)
     }
 
-    /// Takes people off these pages. A page that two settle at once may keep
-    /// somebody who no longer waits; they are looked at once more and found to need nothing.
+    /// Removes people from these pages. If two processes do this at once, a page may keep a person who no longer waits.
+    /// Their next run finds nothing to do.
     pub(super) async fn strike(&self, pages: Vec<Page>, settled: &BTreeSet<PersonId>) -> Result<()> {
         let calls: Vec<_> = pages.into_iter().map(|page| self.strike_from(page, settled)).collect();
         in_parallel(calls).await.map(drop)
@@ -184,15 +184,15 @@ impl DynamoStore {
         Ok(())
     }
 
-    /// What a batch came to, for all of its commits that were made.
+    /// Writes the pages of a batch, for all commits that were saved.
     pub(super) async fn write_pages(&self, commits: &[&Commit]) -> Result<()> {
         let rows = commits.iter().flat_map(|commit| &commit.journal);
         let at = rows.clone().map(|row| row.folded_at).max();
         let mut people = BTreeMap::new();
         for commit in commits {
             let trace = trace_bytes(commit.trace());
-            // Also those whom an event left as they were: a crash may have come after they were written and before
-            // they were put on a page, and this is the same event's second coming.
+            // People whom an event left unchanged are included. A crash may have come after their write and before
+            // their page, and this is the second delivery of that event.
             let named = commit.journal.iter().filter_map(|row| row.person);
             people.extend(commit.people.iter().map(|(person, _)| person.id).chain(named).map(|id| (id, trace)));
         }

@@ -1,6 +1,6 @@
-//! Documents that outgrow one item (docs/decisions/0018). The head, in a table of its own, holds the first part. Further
-//! parts lie in `misc` under the version and the name of their writing, and are written before the head. The head's
-//! condition decides which writing counts, so parts of another writing are never read.
+//! Documents that are too large for one item (docs/decisions/0018). The head, in a table of its own, holds the first
+//! part. Further parts are in `misc` under the version and the name of their write, and are written before the head.
+//! The condition on the head decides which write counts, so parts of another write are never read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,18 +12,18 @@ use stagedoor_ports::{Document, PortError, Removal, Result};
 use super::{DynamoStore, documents::packed_bytes, pages};
 use crate::dynamo::{Item, failed, in_parallel, item, number_of, text, text_of};
 
-/// Bytes of one part at most.
+/// The largest size of one part in bytes.
 const PART: usize = 90 * 1024;
-/// Bytes of all first parts that one transaction writes, at most. DynamoDB takes 4 MB, and names are in it, too.
+/// The largest size in bytes of all first parts in one transaction. DynamoDB takes 4 MB, and names are in it, too.
 const TOGETHER: usize = 3 << 20;
-/// How often a head is read whose parts were replaced meanwhile.
+/// How often a head is read whose parts were replaced in the meantime.
 const READS: usize = 8;
 
-/// What documents are about.
+/// The kinds of documents.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     Person,
-    /// What the CRM holds of a person.
+    /// What the hub knows of a person's rows in the CRM.
     Link,
 }
 
@@ -57,7 +57,7 @@ fn part_key(version: u64, by: &str, n: usize) -> String {
     format!("{version:020}#{by}#{n:04}")
 }
 
-/// The version and the writer of a part.
+/// The version and the write of a part.
 pub(super) fn writing_of(key: &str) -> Option<(u64, &str)> {
     let (version, rest) = key.split_once('#')?;
     Some((version.parse().ok()?, rest.split_once('#')?.0))
@@ -75,12 +75,12 @@ fn blob(bytes: &[u8]) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
 }
 
-/// A document of one writing.
+/// A document of one write.
 pub(super) struct InParts {
     pub(super) kind: Kind,
     pub(super) id: PersonId,
     version: u64,
-    /// Names the writing; no other of any process bears it.
+    /// The name of the write. No other write of any process has it.
     pub(super) by: String,
     pub(super) begun_at: Timestamp,
     head: Vec<u8>,
@@ -88,7 +88,7 @@ pub(super) struct InParts {
 }
 
 impl InParts {
-    /// One of `together` documents that are written at once.
+    /// Splits a document, one of `together` documents in a transaction.
     pub(super) fn of<T: Document>(
         kind: Kind,
         id: PersonId,
@@ -107,7 +107,7 @@ impl InParts {
         blob(&self.head)
     }
 
-    /// Number of parts beside the head.
+    /// The number of parts besides the head.
     pub(super) fn further(&self) -> usize {
         self.rest.len()
     }
@@ -118,7 +118,7 @@ impl InParts {
 }
 
 impl DynamoStore {
-    /// Heads of these people, or of what the CRM holds of them, with whole documents.
+    /// Heads of these people or CRM states, with whole documents.
     pub(super) async fn documents(&self, kind: Kind, ids: impl Iterator<Item = PersonId>) -> Result<Vec<Item>> {
         let (table, key) = kind.place();
         let heads = self.get(table, ids.map(|id| item([(key, text(id.to_string()))])).collect()).await?;
@@ -126,7 +126,7 @@ impl DynamoStore {
         Ok(in_parallel(whole).await?.into_iter().flatten().collect())
     }
 
-    /// The head with all of its document. `None`: it is gone by now.
+    /// The head with its whole document. `None`: it is gone by now.
     async fn whole(&self, kind: Kind, mut head: Item) -> Result<Option<Item>> {
         let (table, key) = kind.place();
         for _ in 0..READS {
@@ -147,7 +147,7 @@ impl DynamoStore {
                 head.insert("doc".to_owned(), blob(&all));
                 return Ok(Some(head));
             }
-            // Somebody wrote it anew between the two readings, and took these parts away.
+            // Another process wrote it again between the two reads, and removed these parts.
             let again = self.get(table, vec![item([(key, text(id))])]).await?.pop();
             let Some(again) = again else { return Ok(None) };
             if text_of(&again, "written_by") == Some(by.as_str()) || breakage::is_on("parts-read-once") {
@@ -158,7 +158,7 @@ impl DynamoStore {
         Err(PortError::Retry("a large document is written anew all the time".into()))
     }
 
-    /// Before the head is written.
+    /// Writes the further parts. The head is written after them.
     pub(super) async fn put_parts(&self, document: &InParts) -> Result<()> {
         self.begin_writing(document).await?;
         let partition = document.partition();
@@ -172,14 +172,14 @@ impl DynamoStore {
         document.still_in_time()
     }
 
-    /// Takes the parts of a writing away that does not count. What stays after a crash is swept (`writings`).
+    /// Removes the parts of a write that does not count. The sweep removes what stays after a crash (`writings`).
     pub(super) async fn drop_parts(&self, document: &InParts) -> Result<()> {
         if document.rest.is_empty() || breakage::is_on("parts-of-loser-stay") {
             return Ok(());
         }
         let (table, key) = document.kind.place();
         let head = self.get(table, vec![item([(key, text(document.id.to_string()))])]).await?.pop();
-        // One of several transactions of a commit may have been made.
+        // One of several transactions of a commit may have succeeded.
         if head.is_some_and(|head| text_of(&head, "written_by") == Some(document.by.as_str())) {
             self.end_writing(document).await;
             return Ok(());
@@ -190,8 +190,8 @@ impl DynamoStore {
         Ok(())
     }
 
-    /// Takes the parts of earlier writings away, and of those that lost. Of a later writing, whose head may not be there yet,
-    /// nothing is touched.
+    /// Removes the parts of earlier writes and of writes that lost. Parts of a later write stay, because its head may
+    /// not be there yet.
     async fn sweep_parts(&self, kind: Kind, head: &Item) -> Result<()> {
         let (table, key) = kind.place();
         let id = text_of(head, key).unwrap_or("");
@@ -209,7 +209,7 @@ impl DynamoStore {
         if over.is_empty() {
             return Ok(());
         }
-        // Where this head is no longer the latest, versions may have begun anew, and the next writer sweeps.
+        // If this head is no longer the latest, versions may have started again, and the next writer sweeps.
         let now = self.get(table, vec![item([(key, text(id))])]).await?.pop();
         if now.is_some_and(|now| text_of(&now, "written_by") == by) {
             self.remove_parts(&kind.partition(id), over.into_iter()).await?;
@@ -217,7 +217,7 @@ impl DynamoStore {
         Ok(())
     }
 
-    /// After a head was written. A failure changes nothing: the next writing does what is left.
+    /// Removes old parts after a head was written. A failure changes nothing: the next write does what is left.
     pub(super) async fn tidy(&self, kind: Kind, head: &Item) {
         if let Err(error) = self.sweep_parts(kind, head).await {
             tracing::warn!(%error, "parts of an earlier document were not removed; the next writing does it");
@@ -227,7 +227,8 @@ impl DynamoStore {
         }
     }
 
-    /// Parts of people before they are joined into others. Afterwards nobody writes parts for them until they part again.
+    /// Parts of people before they are joined into others. Afterwards no process writes parts for them until they are
+    /// split again.
     pub(super) async fn parts_of_removed(&self, removed: &[Removal]) -> Result<Vec<(String, Vec<String>)>> {
         let list = async |removal: &Removal| {
             let partition = Kind::Person.partition(&removal.id.to_string());
@@ -238,7 +239,7 @@ impl DynamoStore {
         in_parallel(calls).await
     }
 
-    /// Every part of these people and of what the CRM holds of them.
+    /// Removes every part of these people and of their CRM states.
     pub(super) async fn erase_parts(&self, people: &BTreeSet<PersonId>) -> Result<()> {
         if breakage::is_on("erase-leaves-parts") {
             return Ok(());
@@ -262,7 +263,7 @@ impl DynamoStore {
         Ok(found.iter().filter_map(|one| text_of(one, "sk").map(str::to_owned)).collect())
     }
 
-    /// A partition of `misc` as it is now, some attributes of it.
+    /// The present items of a partition of `misc`, with the attributes `only`.
     pub(super) async fn partition(&self, partition: &str, only: &str) -> Result<Vec<Item>> {
         let (mut found, mut start) = (Vec::new(), None);
         loop {
@@ -285,7 +286,7 @@ impl DynamoStore {
     }
 }
 
-/// Of a person; what the CRM holds of somebody calls it its revision.
+/// The version of a person, or the revision of a CRM state.
 fn version_of(head: &Item) -> u64 {
     number_of(head, "version").or_else(|| number_of(head, "revision")).unwrap_or(0)
 }

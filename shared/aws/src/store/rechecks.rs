@@ -1,4 +1,4 @@
-//! Who is to be looked at again: pages of people by the minute at which their time comes.
+//! Scheduled rechecks: pages of people by the minute at which they are due.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ const PAGES: i32 = 20;
 const MINUTE_MS: i64 = 60_000;
 
 impl DynamoStore {
-    /// One write a minute at which anybody's time comes, not one a person.
+    /// One write for each minute with due rechecks, not one for each person.
     pub(super) async fn put_due(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
         let mut minutes = BTreeMap::<i64, Vec<PersonId>>::new();
         for (id, at) in people {
@@ -28,7 +28,7 @@ impl DynamoStore {
     }
 
     pub(super) async fn due_until(&self, until: Timestamp) -> Result<Vec<RecheckPage>> {
-        // Keys begin with the minute; of those to come none is read.
+        // Keys start with the minute, so no future ones are read.
         let end = format!("{:015}#~", until.as_millisecond().max(0));
         let request = self
             .client
@@ -46,7 +46,7 @@ impl DynamoStore {
         Ok(found.iter().filter_map(page).collect())
     }
 
-    /// A scan: whoever asks for everybody pays for everybody.
+    /// Scans the table: a caller that asks for all people pays for all of them.
     pub(super) async fn page_of_everybody(
         &self,
         after: Option<String>,
@@ -61,7 +61,7 @@ impl DynamoStore {
             .set_exclusive_start_key(after.map(|id| item([("id", text(id))])));
         let answer = request.send().await.map_err(|error| failed("Scan", error))?;
         let next = answer.last_evaluated_key.as_ref().and_then(|key| text_of(key, "id").map(str::to_owned));
-        // Those who were joined into others leave a redirect under their id.
+        // People who were joined into others leave a redirect under their id.
         let living = answer.items.unwrap_or_default();
         let living = living.iter().filter(|one| !one.contains_key("target"));
         Ok((living.filter_map(|one| PersonId::parse(text_of(one, "id")?).ok()).collect(), next))

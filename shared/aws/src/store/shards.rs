@@ -1,5 +1,5 @@
-//! Keys that many processes write at once. DynamoDB takes 1,000 units a second on one key, so each of them is spread over
-//! shards, by the hash of what is written. Readers read all shards, and the one key of earlier versions.
+//! Keys that many processes write at once. DynamoDB takes 1,000 units a second on one key. So each such key is spread
+//! over shards, by a hash of what is written. Readers read all shards, and the single key of earlier versions.
 
 use aws_sdk_dynamodb::types::Select;
 use sha2::{Digest, Sha256};
@@ -11,7 +11,7 @@ use crate::dynamo::{Item, failed, in_parallel, item, number, text, text_of};
 
 const SHARDS: u8 = 16;
 
-/// The shard where this text belongs.
+/// The shard of this text.
 pub(super) fn shard_of(name: &str) -> String {
     let hash = Sha256::digest(name).first().copied().unwrap_or(0);
     if breakage::is_on("one-shard") { "00".into() } else { format!("{:02}", hash % SHARDS) }
@@ -21,7 +21,7 @@ pub(super) fn shards() -> impl Iterator<Item = String> {
     (0..SHARDS).map(|shard| format!("{shard:02}"))
 }
 
-/// Keys of a sparse index; `yes` is that of earlier versions.
+/// The keys of a sparse index; `yes` is the key of earlier versions.
 fn index_keys() -> impl Iterator<Item = String> {
     let old = (!breakage::is_on("old-key-unread")).then(|| "yes".to_owned());
     old.into_iter().chain(shards())
@@ -31,7 +31,7 @@ fn totals_key(partition: String) -> Item {
     item([("pk", text(partition)), ("sk", text("all"))])
 }
 
-/// What was counted since the hub began.
+/// Counts since the hub started.
 #[derive(Default)]
 pub(super) struct Counted {
     pub events: u64,
@@ -40,7 +40,7 @@ pub(super) struct Counted {
 }
 
 impl DynamoStore {
-    /// Adds to the counters that people look at. A crash may make them wrong by a batch; nothing decides by them.
+    /// Adds to the counters that people look at. A crash may make them wrong by one batch; no decision depends on them.
     pub(super) async fn count_up(&self, events: i64, people: i64, deals: i64) -> Result<()> {
         if (events, people, deals) == (0, 0, 0) {
             return Ok(());
@@ -61,7 +61,7 @@ impl DynamoStore {
         let old = (!breakage::is_on("old-key-unread")).then(|| "totals".to_owned());
         let keys = old.into_iter().chain(shards().map(|shard| format!("totals#{shard}"))).map(totals_key);
         let found = self.get("misc", keys.collect()).await?;
-        // One shard alone may be below nothing.
+        // A single shard may be negative.
         let sum = |name: &str| -> u64 {
             let values = found.iter().filter_map(|one| one.get(name)?.as_n().ok()?.parse::<i64>().ok());
             u64::try_from(values.sum::<i64>()).unwrap_or(0)
@@ -69,7 +69,7 @@ impl DynamoStore {
         Ok(Counted { events: sum("events"), people: sum("people"), deals: sum("deals") })
     }
 
-    /// Rows of a sparse index: the first of them by its sort key, or the last.
+    /// The first rows of a sparse index by its sort key, or the last.
     pub(super) async fn indexed(
         &self,
         (table, index, key, order): (&str, &str, &str, &str),
@@ -88,7 +88,7 @@ impl DynamoStore {
         Ok(found)
     }
 
-    /// How many rows a sparse index holds. Of each shard one megabyte is read, which is some ten thousand rows.
+    /// The number of rows in a sparse index. One megabyte of each shard is read, about ten thousand rows.
     pub(super) async fn count(&self, table: &str, index: &str, key: &str) -> Result<u64> {
         let shards: Vec<String> = index_keys().collect();
         let count = async |shard: &String| {

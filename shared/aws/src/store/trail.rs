@@ -1,5 +1,5 @@
-//! A person's trail: the keys of their rows in the journal. The latest are in the head of the person; a long trail is moved
-//! to pages of `misc`, so that no head grows with the life of the hub.
+//! A person's trail: the keys of their journal rows. The latest keys are in the person's head. A long trail is moved to
+//! pages of `misc`, so that no head grows with the age of the hub.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,11 +15,11 @@ use stagedoor_ports::{Commit, Result};
 use super::{DynamoStore, KEEP, commit::busy_update, expires, journal_key, pages, person_keys, unique};
 use crate::dynamo::{Item, failed, held, in_parallel, item, text, text_of};
 
-/// Keys in a head at most, of twelve bytes each: three kilobytes, which each writing of the person pays for.
+/// The largest number of keys in a head, twelve bytes each. Every write of the person pays for these three kilobytes.
 const LONG: usize = 256;
-/// Keys of one page at most.
+/// The largest number of keys on one page.
 const PAGE: usize = 4_096;
-/// Bytes of a key.
+/// The size of a key in bytes.
 const KEY: usize = 12;
 
 fn partition(id: &str) -> String {
@@ -39,8 +39,8 @@ fn of_page(page: &Item) -> impl Iterator<Item = String> {
 }
 
 impl DynamoStore {
-    /// Rows about people whom the commit leaves as they were. False: one of them is not stored, or is being written by a
-    /// transaction.
+    /// Adds rows about people whom the commit leaves unchanged. False: one of them is not stored, or a transaction is
+    /// writing them.
     pub(super) async fn add_to_trails(&self, commit: &Commit) -> Result<bool> {
         if breakage::is_on("rows-of-unchanged-in-no-trail") {
             return Ok(true);
@@ -61,7 +61,7 @@ impl DynamoStore {
             .table_name(self.table("people"))
             .key("id", text(id.to_string()))
             .update_expression("ADD trail :trail")
-            // Also somebody who was joined into another keeps their trail.
+            // A person who was joined into another keeps their trail, too.
             .condition_expression("attribute_exists(version) OR attribute_exists(target)")
             .expression_attribute_values(":trail", AttributeValue::Bs(keys))
             .return_values(ReturnValue::AllNew);
@@ -76,7 +76,8 @@ impl DynamoStore {
         Ok(true)
     }
 
-    /// Moves a long trail from the head to pages. A page comes first: a crash between leaves keys in both, which are read once.
+    /// Moves a long trail from the head to pages. The page is written first: after a crash, both have the keys, and
+    /// they are read once.
     pub(super) async fn page_trail(&self, head: &Item) -> Result<()> {
         let keys = of_head(head);
         if keys.len() < LONG || breakage::is_on("trail-in-one-item") {
@@ -87,7 +88,7 @@ impl DynamoStore {
             let all: Vec<u8> = keys.iter().flat_map(|key| key.as_ref()).copied().collect();
             let page = unique();
             let mut one = item([("pk", text(partition(id))), ("sk", text(page.as_str()))]);
-            // No row that it names is younger than the page. Rows may have been written under a longer retention.
+            // The page names no row younger than itself. Rows may have been written under a longer retention.
             one.extend(item([
                 ("trail", AttributeValue::B(Blob::new(all))),
                 expires(pages::now() + self.retention.journal.max(KEEP)),
@@ -104,14 +105,15 @@ impl DynamoStore {
                 .expression_attribute_values(":keys", AttributeValue::Bs(keys.to_vec()));
             let is_there = UpdateItemError::is_conditional_check_failed_exception;
             if !held("UpdateItem", request.send().await, is_there)? {
-                // They were erased meanwhile.
+                // The person was erased in the meantime.
                 self.remove("misc", item([("pk", text(partition(id))), ("sk", text(page))])).await?;
             }
         }
         Ok(())
     }
 
-    /// Keys of all rows of these people. Heads are read before pages: what is moved meanwhile is in one of both.
+    /// The keys of all rows of these people. Heads are read before pages, so that a key moved in the meantime is in one
+    /// of them.
     pub(super) async fn trails(&self, people: &BTreeSet<PersonId>) -> Result<BTreeSet<String>> {
         let keys = person_keys(people.iter().copied(), "id");
         let heads = self.get_only("people", keys, "id, trail, trail_in_pages").await?;
@@ -124,7 +126,7 @@ impl DynamoStore {
         Ok(trail)
     }
 
-    /// The pages of these people's trails, after their rows are gone.
+    /// Removes the pages of these people's trails, after their rows are gone.
     pub(super) async fn erase_trails(&self, people: &BTreeSet<PersonId>) -> Result<()> {
         for pk in people.iter().map(|id| partition(&id.to_string())) {
             let pages = self.partition(&pk, "sk").await?;

@@ -1,4 +1,4 @@
-//! Who waits for the CRM, on the pages that say so, and what cannot be read.
+//! People who wait for the CRM, the pages that name them, and values that cannot be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,10 +15,10 @@ use super::{
 };
 use crate::dynamo::{Item, item, number, number_of, text, text_of};
 
-/// How long it is told that something could not be read, after it was met last.
+/// How long an unreadable value is reported after it was last found.
 const TOLD: SignedDuration = SignedDuration::from_hours(24);
 
-/// Between the keys of the pages that make a mark.
+/// The separator of the page keys in a mark.
 const BETWEEN: char = ' ';
 
 fn keys_of(taken: &Taken) -> impl Iterator<Item = &str> {
@@ -47,14 +47,14 @@ impl DynamoStore {
             let new = page.people.iter().map(|(id, _)| *id).filter(|id| seen.len() < max && seen.insert(*id));
             wanted.extend(new);
         }
-        // Also pages of those who rest: a run is about all that is known of a person.
+        // Pages of postponed people are included, because a run covers all that is known of a person.
         for page in &pages {
             for (id, trace) in page.people.iter().filter(|(id, _)| seen.contains(id)) {
                 let mark = marks.entry(*id).or_default();
                 mark.keys.push(page.key.clone());
                 mark.tries = mark.tries.max(page.why.tries);
                 mark.is_aside |= page.why.is_aside;
-                // A mark without a delivery hides none.
+                // A mark without a delivery must not hide the trace of one.
                 if *trace != [0; 16] {
                     mark.trace = *trace;
                 }
@@ -75,7 +75,7 @@ impl DynamoStore {
             }
         }
         if now.is_some() {
-            // Who was joined into somebody waits no more: the one who took them in does.
+            // A joined person no longer waits; the person they were joined into does.
             let living = self.living(&joined).await?;
             self.wait(&living.into_iter().map(|id| (id, [0; 16])).collect(), pages::now()).await?;
             self.strike(pages, &gone).await?;
@@ -120,7 +120,7 @@ impl DynamoStore {
         Ok((links, unreadable))
     }
 
-    /// Those of them whose version is still the one that was taken.
+    /// The people whose version is still the one that was taken.
     async fn unchanged<'t>(&self, taken: impl Iterator<Item = &'t Taken> + Clone) -> Result<BTreeSet<PersonId>> {
         let found = self.get_only("people", person_keys(taken.clone().map(|one| one.id), "id"), "id, version").await?;
         let versions: BTreeMap<&str, u64> =
@@ -129,7 +129,8 @@ impl DynamoStore {
         Ok(taken.filter(same).map(|one| one.id).collect())
     }
 
-    /// Who changes or is marked after they were taken is on a page that is not among the keys of the mark.
+    /// Removes people from the pages of their mark. A person who changed or was marked later is also on a page outside
+    /// the mark.
     pub(super) async fn settle_taken(&self, people: Vec<Taken>) -> Result<()> {
         let settled = self.unchanged(people.iter()).await?;
         if breakage::is_on("mark-lost-in-run") {
@@ -160,7 +161,7 @@ impl DynamoStore {
         self.move_back(groups, pages).await
     }
 
-    /// The new pages first: a crash between leaves somebody on two pages, never on none.
+    /// Writes the new pages first: a crash in between leaves a person on two pages, never on none.
     async fn move_back(
         &self,
         groups: BTreeMap<Postponement, BTreeMap<PersonId, [u8; 16]>>,

@@ -1,5 +1,5 @@
-//! Where the pages of those who wait lie: in sixteen partitions of `misc`, and, where an earlier version wrote them, in one.
-//! The key of a page says in which. Pages of all partitions together are in the order of their keys.
+//! The place of the pages of waiting people: sixteen partitions of `misc`, and one partition of earlier versions. The
+//! key of a page names its partition. All pages together are in the order of their keys.
 
 use std::collections::BTreeSet;
 
@@ -16,27 +16,28 @@ use crate::dynamo::{Item, failed, in_parallel, item, number, number_of, text, te
 
 /// The partition of earlier versions.
 const OLD: &str = "dirty";
-/// Pages of one partition that the first call and the largest call read.
+/// Pages of one partition that the first call reads, and the largest call.
 const AT_ONCE: (i32, i32) = (1, 64);
-/// Pages of people who rest that a round reads at most. What failed before is forgotten for those on further ones.
+/// The largest number of pages of postponed people that one claim reads. Failed runs of people on later pages are
+/// forgotten.
 const RESTING: usize = 500;
-/// Pages of one partition that are read at once to be counted.
+/// Pages of one partition that are read at once for a count.
 const TO_COUNT: i32 = 8;
-/// Places of people who wait that are counted; of more it is known that there are more.
+/// The largest number of places of waiting people that are counted. Beyond it, the count only says that there are more.
 const COUNTED: usize = 200_000;
-/// Rows of one partition that are looked at for the longest wait.
+/// Rows of one partition that are read to find the longest wait.
 const LONGEST: i32 = 5;
-/// After this time, in milliseconds, a row without its page is what a crash left.
+/// After this time in milliseconds, a row without its page was left by a crash.
 const LEFT_BEHIND: u64 = 3_600_000;
 
-/// The key of a new page of those who wait: what follows the last `#` names the partition.
+/// The key of a new page of waiting people. The text after the last `#` names the partition.
 pub(super) fn waiting_key(at: Timestamp) -> String {
     let key = page_key(at);
     let shard = shard_of(&key);
     if breakage::is_on("waiting-under-one-key") { key } else { format!("{key}#{shard}") }
 }
 
-/// The shard of a page; pages of earlier versions have none.
+/// The shard of a page. Pages of earlier versions have none.
 fn shard(key: &str) -> Option<&str> {
     let mut parts = key.split('#').skip(2);
     parts.next()
@@ -51,7 +52,7 @@ fn partitions() -> impl Iterator<Item = String> {
     old.into_iter().chain(shards().map(|shard| format!("{OLD}#{shard}")))
 }
 
-/// Since when the people of a page wait that is out of that order, by the time and the key of the page.
+/// The row that keeps since when the people of a postponed page wait, by that time and the key of the page.
 fn since_row(page: &Page) -> Option<Item> {
     let since = page.why.since.filter(|_| page.why.not_before.is_some())?;
     let shard = shard(&page.key)?;
@@ -73,7 +74,7 @@ fn all_partitions() -> Vec<Reading> {
 }
 
 impl DynamoStore {
-    /// Writes a page anew. What says since when its people wait is written first.
+    /// Writes a page. The row with the start of the wait is written first.
     pub(super) async fn put_page(&self, page: Page) -> Result<()> {
         if let Some(mut row) = since_row(&page) {
             row.extend(item([("at", number(now().as_millisecond()))]));
@@ -91,7 +92,7 @@ impl DynamoStore {
         }
     }
 
-    /// All pages of those who wait.
+    /// All pages of waiting people.
     pub(super) async fn waiting(&self) -> Result<Vec<Page>> {
         let all: Vec<String> = partitions().collect();
         let query = async |pk: &String| self.query("misc", None, ("pk", pk), usize::MAX, false).await;
@@ -99,8 +100,8 @@ impl DynamoStore {
         Ok(in_order(in_parallel(calls).await?.iter().flatten().map(Page::of).collect()))
     }
 
-    /// The first pages that name `max` people who may be taken at `now`, or all pages where they name fewer. Somebody who is on
-    /// a later page, too, is looked at once more.
+    /// The first pages that name `max` people who may be taken at `now`, or all pages if they name fewer. A person who
+    /// is also on a later page gets one more run.
     pub(super) async fn waiting_for(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Page>> {
         if breakage::is_on("dirty-read-whole") {
             return self.waiting().await;
@@ -108,14 +109,14 @@ impl DynamoStore {
         let (mut all, mut pages, mut limit) = (all_partitions(), Vec::<Page>::new(), AT_ONCE.0);
         loop {
             pages.extend(self.read_on(&mut all, limit).await?);
-            // What comes before the end of every partition is known.
+            // All pages before the end of every partition are known.
             let end = all.iter().filter(|one| !one.is_over).map(|one| one.last.as_str()).min();
             let end = end.filter(|_| !breakage::is_on("shards-in-any-order"));
             let known = |page: &&Page| end.is_none_or(|end| page.key.as_str() <= end);
             let (ready, resting): (Vec<&Page>, Vec<&Page>) = pages.iter().partition(|page| page.is_ready(now));
             let ready: BTreeSet<PersonId> =
                 ready.into_iter().filter(known).flat_map(|page| &page.people).map(|(id, _)| *id).collect();
-            // Who rests lies behind all who do not.
+            // Postponed people come after all others.
             if all.iter().all(|one| one.is_over) || ready.len() >= max || resting.len() >= RESTING {
                 return Ok(in_order(pages));
             }
@@ -123,7 +124,7 @@ impl DynamoStore {
         }
     }
 
-    /// Pages until they name so many people that no more are counted, and since when the longest waiting of all wait.
+    /// Pages up to the largest count, and the time since which the longest waiting person waits.
     pub(super) async fn waiting_to_count(&self) -> Result<(Vec<Page>, Option<i64>)> {
         let (mut all, mut pages) = (all_partitions(), Vec::<Page>::new());
         loop {
@@ -140,7 +141,7 @@ impl DynamoStore {
         }
     }
 
-    /// Since when the longest waiting of those wait whose pages are out of order.
+    /// The start of the longest wait among pages that are out of order.
     async fn longest_wait(&self) -> Result<Option<i64>> {
         let all: Vec<String> = shards().map(|shard| format!("since#{shard}")).collect();
         let read = async |pk: &String| {
@@ -196,7 +197,7 @@ impl DynamoStore {
         Ok(pages)
     }
 
-    /// Pages as they are now, without those that are gone.
+    /// The present pages with these keys, without those that are gone.
     pub(super) async fn pages_named(&self, keys: BTreeSet<&str>) -> Result<Vec<Page>> {
         let keys = keys.into_iter().map(misc_key).collect();
         Ok(in_order(self.get("misc", keys).await?.iter().map(Page::of).collect()))

@@ -1,5 +1,5 @@
-//! Writings of documents in parts that are under way. Each is noted before its first part and struck off after its head, so
-//! that parts whose head never came are found, also those of somebody who never came to be.
+//! Writes of documents in parts that are under way. Each is noted before its first part and removed after its head. So
+//! parts whose head was never written are found, also those of a person who was never stored.
 
 use jiff::SignedDuration;
 use stagedoor_model::{Timestamp, breakage};
@@ -12,9 +12,9 @@ use super::{
 };
 use crate::dynamo::{Item, failed, in_parallel, item, text, text_of};
 
-/// After this time a writing is given up by whoever makes it.
+/// After this time, a writer gives up its write.
 const LONGEST: SignedDuration = SignedDuration::from_mins(20);
-/// After this time nobody writes its head any more.
+/// After this time, no process writes its head any more.
 const ABANDONED: SignedDuration = SignedDuration::from_hours(1);
 
 fn partition(shard: &str) -> String {
@@ -40,7 +40,8 @@ impl DynamoStore {
         self.put_misc(note).await
     }
 
-    /// Its head was written, or its parts are gone. A failure changes nothing: the sweep strikes it off.
+    /// Removes the note after the head was written or the parts were removed. A failure changes nothing: the sweep
+    /// removes the note.
     pub(super) async fn end_writing(&self, document: &InParts) {
         if document.further() == 0 {
             return;
@@ -50,7 +51,7 @@ impl DynamoStore {
         }
     }
 
-    /// Takes the parts of writings away that were begun long ago and have no head.
+    /// Removes the parts of writes that started long ago and have no head.
     pub(super) async fn sweep_writings(&self, now: Timestamp) -> Result<()> {
         let end = format!("{:015}", (now - ABANDONED).as_millisecond().max(0));
         let calls: Vec<_> = shards().map(|shard| self.sweep_shard(partition(&shard), end.clone())).collect();
@@ -96,8 +97,10 @@ impl DynamoStore {
 }
 
 impl InParts {
+    /// Checks that the write may still end with its head.
+    ///
     /// # Errors
-    /// `Retry` when the writing took so long that its parts may be swept before the head is there.
+    /// `Retry` when the write took so long that its parts may be swept before the head is there.
     pub(super) fn still_in_time(&self) -> Result<()> {
         match pages::now().duration_since(self.begun_at) > LONGEST {
             true => Err(PortError::Retry("a large document took too long to write".into())),
