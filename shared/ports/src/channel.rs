@@ -16,7 +16,7 @@ pub enum Sending {
     RecipientOptedOut(String),
     /// The channel never takes this message as it is. The text is the reason.
     Refused(String),
-    /// Our token is wrong, the account is blocked, or the money is out. Nothing goes until somebody acts.
+    /// Our token is wrong, the account is blocked, or the money is out. No message goes until an operator acts.
     CredentialsRejected(String),
     /// The request did not reach the channel, so a retry is safe. The text is the reason.
     NotSent(String),

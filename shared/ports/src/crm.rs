@@ -29,7 +29,7 @@ pub enum WriteOutcome {
     Misidentified(PersonId),
 }
 
-/// A row that is no longer in the CRM: somebody deleted it or merged it into another. The number is its id.
+/// A row that is no longer in the CRM, because it was deleted or merged into another. The number is its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gone {
     Contact(u64),

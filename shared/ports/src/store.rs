@@ -12,9 +12,10 @@ use crate::{PortError, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The event is about a person, and the person's records have it.
+    /// The event is about a person. It may leave the person unchanged.
     Folded,
-    /// The event is about no person, or about none that the hub knows.
+    /// The event is about no person, or about none that the hub knows. Also an event that was only journalled, because
+    /// its person is too large to store.
     Nobody,
     /// The provider did not understand the delivery. The journal keeps it for a replay.
     Unrecognized,

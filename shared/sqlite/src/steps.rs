@@ -101,14 +101,14 @@ pub(crate) fn bring_up(connection: &Connection, path: &Path, steps: &[Step]) -> 
     }
     if !is_new && found < OVERWRITTEN && !breakage::is_on("old-remnants-stay") {
         connection.execute_batch("VACUUM").map_err(|error| {
-            // Each further start would keep one more copy of the same file.
+            // If the copy stayed, each further start would keep one more copy of the same file.
             kept.iter().for_each(|copy| _ = fs::remove_file(copy));
             wrong(error)
         })?;
     }
     for step in steps {
         if let Err(error) = take(connection, step) {
-            // Each further start would keep one more copy of the same file.
+            // If the copy stayed, each further start would keep one more copy of the same file.
             if let Some(copy) = kept.filter(|_| version(connection).is_ok_and(|now| now == found)) {
                 _ = fs::remove_file(copy);
             }

@@ -55,7 +55,7 @@ impl SqliteStore {
         Ok(Self { database, long_looks: LongLooks::default() })
     }
 
-    /// The rows that can be read; the others are set aside.
+    /// The rows that can be read. The others are set aside.
     async fn readable(&self, rows: journal::Rows) -> Result<Vec<JournalRow>> {
         let (rows, unreadable) = (rows.rows, rows.unreadable);
         if !unreadable.is_empty() {

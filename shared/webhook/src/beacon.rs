@@ -74,7 +74,8 @@ fn after<'b>(body: &'b [u8], bytes: &[u8]) -> Option<(&'b [u8], &'b [u8])> {
     Some((body.get(..at)?, body.get(at + bytes.len()..)?))
 }
 
-/// A parameter of the part's `Content-Disposition`. Browsers write quotes and line breaks in names as `%22`, `%0D` and `%0A`.
+/// A parameter of the part's `Content-Disposition`. Browsers write quotes and line breaks in names as `%22`, `%0D` and
+/// `%0A`.
 fn parameter(head: &str, which: &str) -> Option<String> {
     let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with("content-disposition:"))?;
     let found = line.split(';').skip(1).find_map(|one| {

@@ -116,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    /// A buffer of the connection, of which a piece holds one byte.
+    /// A buffer of the connection. Each piece of the body holds one byte of it.
     struct HeldBytes(Arc<AtomicUsize>);
 
     impl AsRef<[u8]> for HeldBytes {

@@ -193,7 +193,7 @@ mod tests {
                 let read = String::from_utf8_lossy(&readable(body.as_bytes(), &kind, true)).into_owned();
                 assert_eq!(read, "Name=%D0%90%D0%BD%D0%BD%D0%B0&a=1+2", "{kind} {is_big} {mark:?}");
             }
-            // What is UTF-8 is not what it says.
+            // Valid UTF-8 is read as UTF-8, whatever the header declares.
             let kind = format!("application/json; charset={label}");
             assert_eq!(String::from_utf8_lossy(&readable(json.as_bytes(), &kind, false)), json, "{kind}");
         }
