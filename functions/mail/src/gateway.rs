@@ -1,4 +1,4 @@
-//! Reports of an SMS gateway behind an adapter of one's own (`[sms] provider = "http"`): an SMS arrived, or failed.
+//! Reports of an SMS gateway behind an adapter of the organiser (`[sms] provider = "http"`): an SMS arrived or failed.
 //! JSON signed by Standard Webhooks. The contract is ours: docs/providers/gateway.md.
 
 use stagedoor_model::{Body, Event, LetterReported, MailMessageState, Timestamp};

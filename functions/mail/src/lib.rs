@@ -1,4 +1,4 @@
-//! Providers of mail and SMS: delivered, opened, clicked, bounced, unsubscribed, complained.
+//! Receives reports of mail and SMS providers: delivered, opened, clicked, bounced, unsubscribed, complained.
 
 mod gateway;
 mod mailchimp;
@@ -15,7 +15,7 @@ mod unisender;
 use axum::Router;
 use stagedoor_webhook::{Build, Provider, Receiver, Source, table};
 
-/// Every provider of this function, one line each.
+/// Constructors of all providers of this function.
 pub const PROVIDERS: &[(&str, Build)] = &[
     ("unisender", unisender::build),
     ("sendpulse", sendpulse::build),
@@ -29,12 +29,15 @@ pub const PROVIDERS: &[(&str, Build)] = &[
     ("gateway", gateway::build),
 ];
 
+/// Creates the provider of a source.
+///
 /// # Errors
-/// A sentence that says which option of the source is wrong.
+/// A message that names the wrong option of the source.
 pub fn provider(source: &Source) -> Result<Box<dyn Provider>, String> {
     table(PROVIDERS, source)
 }
 
+/// The router of this function for the given sources.
 pub fn router(receiver: Receiver, sources: Vec<(Source, Box<dyn Provider>)>) -> Router {
     stagedoor_webhook::router("mail", receiver, sources)
 }

@@ -1,6 +1,7 @@
-//! Mailchimp, webhooks of an audience. Source: mailchimp.com/developer/marketing/guides/sync-audience-data-webhooks (fields of subscribe and
-//! unsubscribe, ten seconds, and since 2026 `X-Mailchimp-Signature: t=…,v1=…` where the webhook has a signing secret).
-//! Without one the secret is the last part of the path. Saving a webhook asks the address by GET.
+//! Mailchimp: webhooks of an audience. Source: mailchimp.com/developer/marketing/guides/sync-audience-data-webhooks
+//! (fields of subscribe and unsubscribe; an answer is due in ten seconds; since 2026 `X-Mailchimp-Signature: t=…,v1=…`
+//! for a webhook with a signing secret). Without a signing secret the last part of the path is the secret. When a
+//! webhook is saved, Mailchimp checks its URL by GET.
 
 use serde::Deserialize;
 use stagedoor_model::{AddressChanged, Body, Event, LetterReported, breakage};
@@ -14,7 +15,7 @@ use crate::report::{complained, email, letter, membership, permanent, unsubscrib
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
-    /// Whether the webhook has a signing secret; without one the secret stands in the path.
+    /// True if the webhook has a signing secret. Otherwise the secret is in the path.
     #[serde(default)]
     signed: bool,
 }
@@ -77,7 +78,7 @@ impl Provider for Mailchimp {
         let fired_at = form.text("fired_at").unwrap_or_default();
         let told_at = zoned(fired_at, &jiff::tz::TimeZone::UTC);
         let lost = if told_at.is_none() && !fired_at.is_empty() { vec!["fired_at".to_owned()] } else { vec![] };
-        // The list's own field says the same as the webhook's.
+        // The list's own field has the same content as the webhook's.
         let merged = || data.children.get("merges").and_then(|merges| merges.text_of("EMAIL")).and_then(email);
         let who = |name: &'static str| {
             let told = field(name).and_then(email);
@@ -85,11 +86,11 @@ impl Provider for Mailchimp {
         };
         let list = || field("list_id").map(str::to_owned);
         let body = match (kind, field("reason")) {
-            // What changed in a profile, and what became of a campaign, is asked where it is needed.
+            // Changes of profiles and results of campaigns are not used here.
             ("profile" | "campaign" | "pending", _) => return Ok(vec![]),
             ("subscribe", _) => membership(who("email")?, list().into_iter().collect(), true),
             ("unsubscribe", Some("abuse")) | ("cleaned", Some("abuse")) => complained(who("email")?),
-            // The owner tidies up the list: no word of the person's.
+            // The owner cleaned up the list. The person did not withdraw.
             ("unsubscribe", _) if field("action").is_some_and(is_hygiene) => {
                 membership(who("email")?, list().into_iter().collect(), false)
             }
@@ -104,7 +105,7 @@ impl Provider for Mailchimp {
         };
         let part = |name: &str| field(name).unwrap_or("");
         let parts = [kind, fired_at, part("list_id"), field("email").or(field("new_email")).unwrap_or("")];
-        // The owner's archiving and the person's own word may fall into one second.
+        // The owner's archiving and the person's own withdrawal may fall into the same second.
         let what = ["action", "reason", "old_email"].map(part);
         let what: &[&str] = if breakage::is_on("second-word-of-a-second") { &[] } else { &what };
         NotUnderstood::left_out(lost, vec![delivery.event_told_at(&[&parts[..], what].concat(), told_at, body)])

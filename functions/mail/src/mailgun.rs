@@ -1,7 +1,8 @@
-//! Mailgun, webhooks. Sources: documentation.mailgun.com (user-manual/webhooks, securing-webhooks; webhook retries: 5, 10, 15 min, 1, 2, 4 h;
-//! 406 ends them); anymail/django-anymail (field paths, legacy form). hex(HMAC-SHA256(signing key, timestamp ‖ token)) binds
-//! neither the body nor the event: whoever has seen one pair could put another body under it. So the event's id is the
-//! token alone: a second body under it is the same fact and changes nothing.
+//! Mailgun webhooks. Sources: documentation.mailgun.com (user-manual/webhooks, securing-webhooks; retries after 5, 10,
+//! 15 min, 1, 2, 4 h; an answer of 406 ends them); anymail/django-anymail (field paths, legacy form). The signature is
+//! hex(HMAC-SHA256(signing key, timestamp ‖ token)). It covers neither the body nor the event, so a known pair could
+//! carry another body. So the event's id is the token alone: a second body under the same token is the same fact and
+//! changes nothing.
 
 use serde_json::{Value, json};
 use stagedoor_model::{Body, Event, LetterReported, MailMessageState, Timestamp};
@@ -13,7 +14,7 @@ use stagedoor_webhook::{
 
 use crate::report::{NoOptions, bare_link, campaign, complained, email, is_machine, letter, permanent, unsubscribed};
 
-/// How long a delivery is repeated under the pair that it was signed with, in seconds, and an hour more.
+/// How long a delivery is repeated under its signed pair, plus one hour, in seconds.
 const REPEATED: i64 = 9 * 3_600;
 
 const OPTIONAL: Shape = Shape {
@@ -44,8 +45,8 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     Ok(Box::new(Mailgun(source.clone())))
 }
 
-/// JSON as it is, and the fields of the older form in its place. Of equal fields the last: the sender's own variables
-/// stand before Mailgun's.
+/// Reads JSON unchanged, and puts the fields of the older form into its shape. Of equal fields the last counts, because
+/// the sender's own variables stand before Mailgun's.
 fn read(body: &[u8], is_form: bool) -> Result<Value, serde_json::Error> {
     if !is_form {
         return parse_json(body);
@@ -104,10 +105,10 @@ fn told(data: &Value) -> Option<Body> {
         ("unsubscribed", _) => {
             return Some(unsubscribed(to, text(data, "/mailing-list").or_else(|| text(data, "/mailing-list/address"))));
         }
-        // It was held back: for an earlier bounce, complaint or unsubscribe.
+        // Mailgun held the e-mail back because of an earlier bounce, complaint or unsubscribe.
         ("rejected", _) => MailMessageState::Rejected,
         ("failed", _) if reason.starts_with("suppress-") => MailMessageState::Rejected,
-        // Mailgun gave up: the letter grew too old.
+        // Mailgun gave up because the e-mail was too old.
         ("failed", Some("permanent")) if reason == "old" => MailMessageState::SoftBounced,
         ("failed", Some("permanent")) | ("bounced", _) => {
             let status = |name: &str| text(data, &format!("/delivery-status/{name}"));
@@ -118,7 +119,8 @@ fn told(data: &Value) -> Option<Body> {
         ("dropped", _) => MailMessageState::Rejected,
         _ => return None,
     };
-    // `client-info.bot` names privacy proxies and scanners; Gmail's proxy fetches when a person looks.
+    // `client-info.bot` names privacy proxies and scanners. Gmail's proxy is excluded, because it fetches when a person
+    // looks.
     let bot = text(data, "/client-info/bot").is_some_and(|bot| !bot.is_empty() && bot != "gmail");
     let machine = bot || is_machine(text(data, "/client-info/user-agent").or(text(data, "/user-agent")).as_deref());
     Some(Body::LetterReported(LetterReported {

@@ -1,4 +1,4 @@
-//! `mail` as AWS runs it.
+//! The `mail` function on AWS.
 
 #[tokio::main]
 async fn main() -> Result<(), stagedoor_aws::Error> {

@@ -1,6 +1,6 @@
-//! Postmark, webhooks. Sources: postmarkapp.com/developer/webhooks/webhooks-overview, …/bounce-webhook, …/subscription-change-webhook;
-//! anymail/django-anymail (types). There is no signature: basic authentication in the configured URL. 403 would end the
-//! retries, so a wrong password is 401.
+//! Postmark webhooks. Sources: postmarkapp.com/developer/webhooks/webhooks-overview, …/bounce-webhook,
+//! …/subscription-change-webhook; anymail/django-anymail (types). There is no signature, only basic authentication in
+//! the configured URL. An answer of 403 would end the retries, so a wrong password is answered with 401.
 
 use serde_json::Value;
 use stagedoor_model::{Body, Event, LetterReported, MailMessageState, Timestamp, breakage};
@@ -61,17 +61,17 @@ impl Provider for Postmark {
         };
         let when = ["/DeliveredAt", "/BouncedAt", "/ReceivedAt", "/ChangedAt"].iter().find_map(|at| text(&one, at));
         let told_at: Option<Timestamp> = when.as_deref().and_then(|at| at.parse().ok());
-        // Only bounces have an id of their own; the rest is named by letter, recipient and moment.
+        // Only bounces have an id. E-mail, recipient and time identify the other events.
         let who = text(&one, "/Email").or(text(&one, "/Recipient")).unwrap_or_default();
         let letter = text(&one, "/MessageID").unwrap_or_default();
         let own = id(&one, "/ID").unwrap_or_default();
         let parts = [kind.as_str(), &own, &letter, &who, when.as_deref().unwrap_or("")];
-        // The sender's block and the person's own word may fall into one second.
+        // The sender's block and the person's own withdrawal may fall into the same second.
         let what = ["/SuppressSending", "/SuppressionReason", "/Origin", "/MessageStream"];
         let what = what.map(|part| one.pointer(part).map(ToString::to_string).unwrap_or_default());
         let is_change = kind == "SubscriptionChange" && !breakage::is_on("second-word-of-a-second");
         let what: Vec<&str> = what.iter().filter(|_| is_change).map(String::as_str).collect();
-        // A bounce has an id: a repetition of it is no new word, also without its time.
+        // A bounce has an id, so a repeated bounce is no new fact, even without its time.
         let event = match own.is_empty() {
             true => delivery.event_told_at(&[&parts[..], &what[..]].concat(), told_at, body),
             false => delivery.event(&parts, told_at.unwrap_or(delivery.received_at()), body),
@@ -80,7 +80,7 @@ impl Provider for Postmark {
     }
 }
 
-/// `Some(None)`: nothing to tell of.
+/// The content of an event. `Some(None)` means that there is nothing to report.
 fn told(kind: &str, one: &Value) -> Option<Option<Body>> {
     let to = email(&text(one, "/Email").or(text(one, "/Recipient"))?)?;
     let state = match kind {
@@ -96,7 +96,7 @@ fn told(kind: &str, one: &Value) -> Option<Option<Body>> {
             "Unsubscribe" => return Some(Some(unsubscribed(to, None))),
             "SpamNotification" | "SpamComplaint" => return Some(Some(complained(to))),
             "ManuallyDeactivated" | "Blocked" => MailMessageState::Rejected,
-            // Answers of a machine are no bounces.
+            // Automatic answers are no bounces.
             "AutoResponder" | "AddressChange" | "Subscribe" | "ChallengeVerification" | "OpenRelayTest" => {
                 return Some(None);
             }
@@ -111,10 +111,10 @@ fn told(kind: &str, one: &Value) -> Option<Option<Body>> {
                     Some(Some(unsubscribed(to, text(one, "/MessageStream"))))
                 }
                 (true, Some("SpamComplaint")) => Some(Some(complained(to))),
-                // Who asked for it has to be said: a withdrawal is not passed over.
+                // The origin of a withdrawal must be known, because a withdrawal must not be missed.
                 _ if !is_said => None,
                 (true, Some("ManualSuppression")) if text(one, "/Origin").is_none() => None,
-                // The bounce itself is told by its own webhook; a block that is lifted gives no consent.
+                // The bounce has a webhook of its own. A lifted block is no consent.
                 (_, Some("HardBounce" | "ManualSuppression")) | (false, _) => Some(None),
                 _ => None,
             };

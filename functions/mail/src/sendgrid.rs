@@ -1,7 +1,7 @@
-//! SendGrid, Event Webhook. Sources: twilio.com/docs/sendgrid/for-developers/tracking-events/event and …/getting-started-event-webhook-security-features;
-//! sendgrid/sendgrid-nodejs, packages/eventwebhook (the rule and its published vectors): ECDSA P-256 over SHA-256 of
-//! timestamp ‖ raw body, the CRLF between and behind the events included. An event may come several times under one
-//! `sg_event_id` (sendgrid/docs#2933), for a day.
+//! SendGrid, Event Webhook. Sources: twilio.com/docs/sendgrid/for-developers/tracking-events/event and
+//! …/getting-started-event-webhook-security-features; sendgrid/sendgrid-nodejs, packages/eventwebhook (the rule and its
+//! published vectors). The signature is ECDSA P-256 over SHA-256 of timestamp ‖ raw body, including the CRLF between
+//! and after the events. An event may arrive several times a day under one `sg_event_id` (sendgrid/docs#2933).
 
 use serde_json::Value;
 use stagedoor_model::{Body, MailMessageState, breakage};
@@ -15,7 +15,7 @@ use crate::report::{
     NoOptions, bare_link, campaign, complained, email, is_machine, letter, membership, permanent, unsubscribed,
 };
 
-/// How long SendGrid repeats a delivery, in seconds, and an hour more.
+/// How long SendGrid repeats a delivery, plus one hour, in seconds.
 const REPEATED: i64 = 25 * 3_600;
 
 const OPTIONAL: Shape = Shape {
@@ -38,7 +38,7 @@ const OPTIONAL: Shape = Shape {
     flags: &["sg_machine_open"],
 };
 
-/// A bare point of the curve is no such key.
+/// The shape of the key. A bare point of the curve is not enough.
 const KEY: SecretShape = SecretShape::new(
     signature::is_p256_key,
     "is no public key as SendGrid shows it: base64 that begins with MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE; copy it from \
@@ -80,7 +80,7 @@ impl Provider for Sendgrid {
                 understood = false;
                 continue;
             };
-            // What somebody wants counts, also where SendGrid's name of the event cannot be read.
+            // A person's withdrawal counts even if SendGrid's id of the event cannot be read.
             let own = id(one, "/sg_event_id");
             if own.is_none() && breakage::is_on("unsubscription-by-its-id-alone") {
                 understood = false;
@@ -104,7 +104,7 @@ impl Provider for Sendgrid {
     }
 }
 
-/// It is a text or a list of texts.
+/// True if the category is neither a text nor a list of texts.
 fn is_odd_category(one: &Value) -> bool {
     let is_plain = |it: &Value| it.is_string() || it.is_number() || it.is_null();
     one.get("category").is_some_and(|it| match it {
@@ -114,13 +114,14 @@ fn is_odd_category(one: &Value) -> bool {
     })
 }
 
-/// Whether the reason of a drop is the address, and not a header of ours: `Invalid`, `Invalid email address`.
+/// True if an e-mail was dropped because of the address, not because of a header of ours: `Invalid`, `Invalid email
+/// address`.
 fn is_invalid_address(reason: &str) -> bool {
     let reason = reason.trim().trim_end_matches('.').to_lowercase();
     reason == "invalid" || (reason.starts_with("invalid ") && reason.ends_with("address"))
 }
 
-/// `Some(None)`: nothing to tell of.
+/// The content of an event. `Some(None)` means that there is nothing to report.
 fn told(one: &Value) -> Option<Option<Body>> {
     let kind = text(one, "/event")?.trim().to_lowercase();
     if kind == "account_status_change" {
@@ -134,15 +135,15 @@ fn told(one: &Value) -> Option<Option<Body>> {
         "delivered" => MailMessageState::Delivered,
         "open" => MailMessageState::Opened,
         "click" => MailMessageState::Clicked,
-        // A mail server that blocks us for now; the address is fine.
+        // A mail server blocks us for now. The address is valid.
         "bounce" if text(one, "/type").as_deref() == Some("blocked") => MailMessageState::SoftBounced,
         "bounce" => permanent(text(one, "/status").as_deref(), &[Some(reason), text(one, "/bounce_classification")]),
-        // Held back by SendGrid for what it knew before: `Unsubscribed Address` is no new withdrawal.
+        // SendGrid held the e-mail back because of earlier knowledge. `Unsubscribed Address` is no new withdrawal.
         "dropped" if is_invalid_address(&reason) => MailMessageState::HardBounced,
         "dropped" => MailMessageState::Rejected,
         "spamreport" => return Some(Some(complained(to))),
         "unsubscribe" | "group_unsubscribe" => return Some(Some(unsubscribed(to, id(one, "/asm_group_id")))),
-        // The provider lets it through again; that is no consent.
+        // The provider allows e-mails again, which is no consent.
         "group_resubscribe" => {
             return Some(Some(membership(to, id(one, "/asm_group_id").into_iter().collect(), true)));
         }
@@ -151,7 +152,7 @@ fn told(one: &Value) -> Option<Option<Body>> {
     let machine = is_true(one, "/sg_machine_open") || is_machine(text(one, "/useragent").as_deref());
     Some(Some(Body::LetterReported(stagedoor_model::LetterReported {
         by_machine: machine && matches!(state, MailMessageState::Opened | MailMessageState::Clicked),
-        // The part before the first dot is that of the sending call; the rest differs from event to event.
+        // The part before the first dot belongs to the sending call. The rest differs from event to event.
         letter: text(one, "/sg_message_id").and_then(|id| id.split('.').next().map(str::to_owned)),
         campaign: campaign(one, &["/campaign", "/marketing_campaign_id", "/singlesend_id", "/category", "/category/0"]),
         link: text(one, "/url").and_then(|link| bare_link(&link)),

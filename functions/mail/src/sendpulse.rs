@@ -1,6 +1,6 @@
-//! SendPulse, e-mail service. Source: sendpulse.com/knowledge-base/email-service/additional/webhooks (an array, each minute or at 100
-//! events; `open`, `redirect`, `unsubscribe`, `spam` are printed there). There is no signature: the secret is the last part
-//! of the path. The words of the other events are not published in full, so whatever is not known is kept.
+//! SendPulse, e-mail service. Source: sendpulse.com/knowledge-base/email-service/additional/webhooks (an array, each
+//! minute or at 100 events; it prints `open`, `redirect`, `unsubscribe`, `spam`). There is no signature: the last part
+//! of the path is the secret. The names of the other events are not fully published, so unknown events are kept.
 
 use serde_json::Value;
 use stagedoor_model::{Body, Event, LetterReported, MailMessageState};
@@ -42,7 +42,7 @@ impl Provider for Sendpulse {
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
-        // It may send one object in the place of an array.
+        // SendPulse may send one object instead of an array.
         let batch = delivery.list()?;
         let lost = batch.iter().flat_map(|one| odd(one, &OPTIONAL)).collect();
         let (mut events, mut understood) = (Vec::new(), true);
@@ -52,7 +52,7 @@ impl Provider for Sendpulse {
                 continue;
             };
             let part = |pointer: &str| id(one, pointer).unwrap_or_default();
-            // Nothing has an id: the same words at the same second about the same address are the same fact.
+            // Events have no id. Equal content about the same address in the same second is the same fact.
             let parts =
                 [kind, part("/task_id"), part("/email"), part("/timestamp"), part("/link_id"), part("/book_id")];
             let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
@@ -63,7 +63,7 @@ impl Provider for Sendpulse {
     }
 }
 
-/// `Some(None)`: nothing to tell of.
+/// The content of an event. `Some(None)` means that there is nothing to report.
 fn told(one: &Value) -> Option<Option<Body>> {
     let kind = text(one, "/event")?;
     if kind == "task_status_update" {
@@ -80,7 +80,7 @@ fn told(one: &Value) -> Option<Option<Body>> {
         "spam" => return Some(Some(complained(to))),
         "unsubscribe" => return Some(Some(unsubscribed(to, book()))),
         "new_emails" => return Some(Some(membership(to, book().into_iter().collect(), true))),
-        // The owner took the address off the list: no word of the person's.
+        // The owner removed the address from the list. The person did not withdraw.
         "delete" => return Some(Some(membership(to, book().into_iter().collect(), false))),
         _ => return None,
     };

@@ -1,7 +1,8 @@
-//! Amazon SES through SNS. Sources: docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html (the string to sign, versions 1 and 2),
-//! docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html. A message names the address of the certificate that it is
-//! signed with. That address is never fetched: the certificate is pinned in `secrets` (two while AWS changes it), and a
-//! message that names another host than SNS's, or another topic than ours, is refused whatever its signature.
+//! Amazon SES through SNS. Sources: docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html (the string
+//! to sign, versions 1 and 2), docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html. A
+//! message names the URL of its signing certificate. The hub never fetches that URL, because the certificate is pinned
+//! in `secrets` (two while AWS changes it). A message that names another host than SNS's or another topic than ours is
+//! refused, even with a valid signature.
 
 use std::cell::Cell;
 
@@ -20,7 +21,7 @@ use crate::report::{bare_link, campaign, complained, email, is_machine, letter, 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
-    /// The ARN of the topic, such as `arn:aws:sns:eu-central-1:123456789012:ses-feedback`.
+    /// ARN of the topic, such as `arn:aws:sns:eu-central-1:123456789012:ses-feedback`.
     topic: String,
 }
 
@@ -68,7 +69,7 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     Ok(Box::new(Ses { source: source.clone(), topic }))
 }
 
-/// Fields of a message: those that are signed, in the order of their names, and those that say how.
+/// Fields of a message: the signed ones in the order of their names, and those that describe the signature.
 const FIELDS: [&str; 11] = [
     "Message",
     "MessageId",
@@ -83,7 +84,7 @@ const FIELDS: [&str; 11] = [
     "SigningCertURL",
 ];
 
-/// A message as it came, not yet believed.
+/// A message that is not verified yet.
 struct Unproved([Option<String>; 11]);
 
 impl Unproved {
@@ -92,7 +93,7 @@ impl Unproved {
         self.0.get(at)?.as_deref()
     }
 
-    /// What is signed, as `Key\nValue\n` (the subject only when there is one).
+    /// The signed text, as `Key\nValue\n`. The subject is part of it only if there is one.
     fn signed(&self) -> Option<String> {
         let keys: &[&str] = match self.get("Type")? {
             "Notification" => &["Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"],
@@ -113,7 +114,7 @@ impl Unproved {
     }
 }
 
-/// `sns.<region>.amazonaws.com[.cn]`, nothing before it, no port, and SNS's own name of a certificate.
+/// True for `sns.<region>.amazonaws.com[.cn]` without prefix and port, and with SNS's own name for a certificate.
 fn is_snss(address: &str) -> bool {
     let Ok(url) = url::Url::parse(address) else { return false };
     let host = url.host_str().unwrap_or("");
@@ -168,7 +169,7 @@ impl Provider for Ses {
                 let body = Body::TopicOffered(TopicOffered { topic: self.topic.clone(), token });
                 Ok(vec![delivery.event(&[&id], at, body)])
             }
-            // Nobody asked for it: without the topic, bounces and complaints are no longer heard.
+            // The organiser did not ask for this. Without the topic, bounces and complaints no longer arrive.
             Some("UnsubscribeConfirmation") => {
                 let source = self.source.name.as_str();
                 tracing::error!(source, "SNS ended the subscription to the topic; subscribe again");
@@ -192,7 +193,7 @@ impl Provider for Ses {
 
 type Parsed = Vec<(Identifier, Timestamp, Body)>;
 
-/// What can be read, and whether that is all.
+/// The readable part of a notification. The flag is true if that is all of it.
 fn told(inner: &Value, received: Timestamp) -> Option<(Parsed, bool)> {
     let whole = Cell::new(true);
     let kind = text(inner, "/eventType").or(text(inner, "/notificationType"))?;
@@ -248,7 +249,7 @@ fn told(inner: &Value, received: Timestamp) -> Option<(Parsed, bool)> {
             let kind = text(inner, "/bounce/bounceSubType").unwrap_or_default();
             let state = |code: Option<&str>, words: Option<String>| match kind.as_str() {
                 _ if !is_permanent => MailMessageState::SoftBounced,
-                // On a list of SES's own, for an earlier bounce.
+                // The address is on a list of SES's own, because of an earlier bounce.
                 "Suppressed" | "OnAccountSuppressionList" => MailMessageState::Rejected,
                 "NoEmail" => MailMessageState::HardBounced,
                 _ => permanent(code, &[words]),
@@ -262,7 +263,7 @@ fn told(inner: &Value, received: Timestamp) -> Option<(Parsed, bool)> {
             };
             list(inner, "/bounce/bouncedRecipients").filter_map(one).flatten().collect()
         }
-        // The reverse of a complaint: somebody took the letter out of the spam folder.
+        // The opposite of a complaint: a person moved the e-mail out of the spam folder.
         "Complaint" if text(inner, "/complaint/complaintFeedbackType").as_deref() == Some("not-spam") => vec![],
         "Complaint" => {
             let who = named("/complaint/complainedRecipients")?;

@@ -1,6 +1,6 @@
-//! SMSC.ru, callback to the client's handler (smsc.ru/api/http/, "Отправка статусов на сайт клиента"; the page is cut in every public copy, so the
-//! numbers of the states are from memory and whatever else comes is kept). There is no signature that could be relied on: the
-//! secret is the last part of the path.
+//! SMSC.ru: callbacks to the client's handler (smsc.ru/api/http/, "Отправка статусов на сайт клиента"). Every public
+//! copy of that page is cut, so the numbers of the states are from memory, and unknown ones are kept. There is no
+//! reliable signature: the last part of the path is the secret.
 
 use serde::Deserialize;
 use stagedoor_model::{Body, Event, LetterReported, MailMessageState, Timestamp};
@@ -14,7 +14,7 @@ use crate::report::{letter, phone, sms, zone, zoned};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
-    /// The account's zone, in which it tells times.
+    /// The account's time zone, in which SMSC gives times.
     zone: Option<String>,
 }
 

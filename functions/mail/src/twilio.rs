@@ -1,6 +1,8 @@
-//! Twilio, programmable messaging. Sources: twilio.com/docs/usage/security (the signature: base64(HMAC-SHA1(auth token, URL ‖ sorted fields)), the
-//! URL exactly as it is configured there), twilio.com/docs/messaging/guides/track-outbound-message-status, …/advanced-opt-out (`OptOutType`),
-//! twilio.com/docs/api/errors (30003 unreachable, 30005 unknown, 30006 landline, 21610 stopped before). States may come out of order.
+//! Twilio, programmable messaging. Sources: twilio.com/docs/usage/security (the signature is base64(HMAC-SHA1(auth
+//! token, URL ‖ sorted fields)), with the URL exactly as configured there),
+//! twilio.com/docs/messaging/guides/track-outbound-message-status, …/advanced-opt-out (`OptOutType`),
+//! twilio.com/docs/api/errors (30003 unreachable, 30005 unknown, 30006 landline, 21610 stopped before). States may
+//! arrive out of order.
 
 use serde::Deserialize;
 use stagedoor_model::{Body, Channel, ConsentRecorded, Event, LetterReported, MailMessageState};
@@ -13,7 +15,7 @@ use crate::report::{letter, phone, sms};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
-    /// The address of this source as Twilio has it: behind a gateway the request itself cannot tell.
+    /// URL of this source as Twilio has it. Behind a gateway the request does not show it.
     url: String,
 }
 
@@ -73,14 +75,14 @@ impl Provider for Twilio {
         let from = number("From").ok_or("no From")?;
         let body = match field("OptOutType") {
             Some("STOP") => Body::ConsentRecorded(ConsentRecorded::withdrawn(from, Channel::Sms, "stop-word")),
-            // Twilio lets us write again; that is no consent to advertising.
+            // Twilio allows messages again, which is no consent to advertising.
             Some("START" | "HELP") => return Ok(vec![]),
             _ => sms(from, id, words.to_owned()),
         };
         Ok(vec![delivery.event(&["sms", id], at, body).ordered(delivery.order(0))])
     }
 
-    /// Without a `<Message>` nothing is answered (twilio.com/docs/messaging/twiml).
+    /// Without a `<Message>` Twilio sends no reply (twilio.com/docs/messaging/twiml).
     fn answer(&self, _: &Delivery) -> Answer {
         let headers = vec![("content-type", "text/xml".to_owned())];
         Answer { status: http::StatusCode::OK, headers, body: "<Response/>".into() }
@@ -97,7 +99,7 @@ fn reported(
         ("accepted" | "scheduled" | "queued" | "sending" | "sent", _) => MailMessageState::Sent,
         ("delivered", _) => MailMessageState::Delivered,
         ("read", _) => MailMessageState::Opened,
-        // They said STOP to Twilio before.
+        // The person sent STOP to Twilio before.
         ("undelivered" | "failed", Some("21610")) => MailMessageState::Rejected,
         ("undelivered" | "failed", Some("30005" | "30006" | "21211" | "21614")) => MailMessageState::HardBounced,
         ("undelivered" | "failed", _) => MailMessageState::SoftBounced,

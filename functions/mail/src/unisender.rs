@@ -1,6 +1,7 @@
-//! UniSender (and Selzy, its twin abroad) and UniSender Go. Sources: unisender.com/ru/support/api/common/setHook (three seconds, exactly 200, every
-//! ten minutes for a day, then the hook is stopped) and godocs.unisender.ru (web-api, webhooks). `auth` is md5 of the raw body
-//! with the API key in its place; md5 with a key is weak, so a secret in the path may be asked for too. No event has an id.
+//! UniSender, its foreign twin Selzy, and UniSender Go. Sources: unisender.com/ru/support/api/common/setHook (an answer
+//! of exactly 200 within three seconds; else a retry every ten minutes for a day, then the hook is stopped) and
+//! godocs.unisender.ru (web-api, webhooks). `auth` is md5 of the raw body with the API key in its place. md5 with a key
+//! is weak, so a secret in the path can be required too. Events have no id.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,7 +21,7 @@ use crate::report::{
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
-    /// The account's zone, in which it tells times.
+    /// The account's time zone, in which UniSender gives times.
     zone: Option<String>,
 }
 
@@ -57,7 +58,7 @@ impl Provider for Unisender {
         Accepts::Json
     }
 
-    /// UniSender Go asks the address by GET before it takes it.
+    /// UniSender Go checks the URL by GET before it accepts it.
     fn handshake(&self, delivery: &Delivery) -> Option<Answer> {
         (delivery.method == http::Method::GET).then(|| Answer::json("{}"))
     }
@@ -76,7 +77,7 @@ impl Provider for Unisender {
         let mut told: Vec<&Value> = Vec::new();
         let mut understood = true;
         if whole.get("event_name").is_some() {
-            // "Single event": everything lies flat.
+            // "Single event": all fields are on the top level.
             told.push(&whole);
         } else {
             let users: Vec<&Value> = list(&whole, "/events_by_user").collect();
@@ -97,13 +98,14 @@ impl Provider for Unisender {
 }
 
 impl Unisender {
-    /// Several, where one field names several people; none, where there is nothing to tell of.
+    /// The events of one item. There are several if one field names several people, and none if there is nothing to
+    /// report.
     fn event(&self, delivery: &VerifiedDelivery, one: &Value) -> Option<Vec<Event>> {
         let name = text(one, "/event_name")?;
         let data = one.get("event_data").unwrap_or(one);
         let is_go = name == "transactional_email_status";
         let bodies = match name.as_str() {
-            // About the account, a campaign or a domain, and not about a person.
+            // These concern the account, a campaign or a domain, not a person.
             "campaign_status"
             | "campaign"
             | "user_info"
@@ -134,7 +136,7 @@ impl Unisender {
 }
 
 impl Unisender {
-    /// Who unsubscribed, as far as it can be read: a contact of UniSender may have a phone and no e-mail.
+    /// The people who unsubscribed, as far as they can be read. A UniSender contact may have a phone and no e-mail.
     fn left(&self, data: &Value) -> Option<Vec<Body>> {
         let phone = || id(data, "/phone").and_then(|number| phone(&number, self.source.region));
         let addresses = Email::parse_all(&text(data, "/email").unwrap_or_default());
@@ -162,9 +164,9 @@ fn body(name: &str, data: &Value, to: Identifier) -> Option<Body> {
         ("subscribe", _) => return Some(membership(to, lists(data).collect(), true)),
         (_, "ok_unsubscribed" | "unsubscribed") => return Some(unsubscribed(to, None)),
         (_, "ok_fbl" | "spam") => return Some(complained(to)),
-        // Only Go tells it, of an address that was unsubscribed before: no consent.
+        // Only Go reports this, about an address that was unsubscribed before. It is no consent.
         (_, "subscribed") => return Some(membership(to, lists(data).collect(), true)),
-        // Go tells beside it what happened, as UniSender itself would.
+        // Go reports the details in the words of UniSender.
         ("email_status" | "transactional_email_status", "hard_bounced") => (hard_bounced(data), true),
         ("email_status" | "transactional_email_status", _) => state(&status)?,
         _ => return None,
@@ -181,7 +183,7 @@ fn body(name: &str, data: &Value, to: Identifier) -> Option<Body> {
 }
 
 fn hard_bounced(data: &Value) -> MailMessageState {
-    // Its own "hard_bounced" says no more than "permanent".
+    // Go's "hard_bounced" means no more than "permanent".
     let status = text(data, "/delivery_info/delivery_status").filter(|status| status != "hard_bounced");
     let told = status.and_then(|status| state(&status)).map(|(state, _)| state);
     let failed =
@@ -190,7 +192,7 @@ fn hard_bounced(data: &Value) -> MailMessageState {
     told.filter(failed).unwrap_or_else(|| permanent(None, &[said]))
 }
 
-/// With whether the word is worth keeping beside it.
+/// The state for a status. The flag is true if the status is worth keeping beside it.
 fn state(status: &str) -> Option<(MailMessageState, bool)> {
     Some(match status {
         "ok_sent" | "sent" => (MailMessageState::Sent, false),
