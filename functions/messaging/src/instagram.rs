@@ -1,6 +1,6 @@
-//! Instagram messaging. Source: developers.facebook.com/docs/messenger-platform/instagram: the envelope of Instagram with
-//! `object: "instagram"`; `ig.me/m/<username>?ref=<token>` comes back as `referral.ref`; reads name the message and have no
-//! watermark; an unsent message comes as `is_deleted`.
+//! Instagram messaging. Source: developers.facebook.com/docs/messenger-platform/instagram. The envelope has `object:
+//! "instagram"`. `ig.me/m/<username>?ref=<token>` comes back as `referral.ref`. Reads name the message and have no
+//! watermark. An unsent message arrives as `is_deleted`.
 
 use stagedoor_model::Kind;
 use stagedoor_webhook::{Provider, Source};

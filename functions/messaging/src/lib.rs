@@ -1,4 +1,4 @@
-//! Messengers: chats started, messages, opt-outs.
+//! Receives updates of messengers: started chats, messages, opt-outs.
 
 mod instagram;
 mod messenger;
@@ -12,7 +12,7 @@ mod whatsapp;
 use axum::Router;
 use stagedoor_webhook::{Build, Provider, Receiver, Source, table};
 
-/// Every provider of this function, one line each.
+/// Constructors of all providers of this function.
 pub const PROVIDERS: &[(&str, Build)] = &[
     ("telegram", telegram::build),
     ("viber", viber::build),
@@ -22,12 +22,15 @@ pub const PROVIDERS: &[(&str, Build)] = &[
     ("whatsapp", whatsapp::build),
 ];
 
+/// Creates the provider of a source.
+///
 /// # Errors
-/// A sentence that says which option of the source is wrong.
+/// A message that names the wrong option of the source.
 pub fn provider(source: &Source) -> Result<Box<dyn Provider>, String> {
     table(PROVIDERS, source)
 }
 
+/// The router of this function for the given sources.
 pub fn router(receiver: Receiver, sources: Vec<(Source, Box<dyn Provider>)>) -> Router {
     stagedoor_webhook::router("messaging", receiver, sources)
 }

@@ -1,4 +1,4 @@
-//! `messaging` as AWS runs it.
+//! The `messaging` function on AWS.
 
 #[tokio::main]
 async fn main() -> Result<(), stagedoor_aws::Error> {

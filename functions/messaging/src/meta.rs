@@ -1,7 +1,8 @@
-//! What Messenger, Instagram and WhatsApp share: one app, one signature, one handshake; and the updates of pages. Source:
-//! developers.facebook.com/docs/messenger-platform/webhooks and fbsamples/messenger-platform-samples: `X-Hub-Signature-256:
-//! sha256=<hex HMAC-SHA256(app secret, raw body)>` over the bytes as they came (non-ASCII is escaped there), and a GET with
-//! `hub.mode`, `hub.verify_token`, `hub.challenge`. The older `X-Hub-Signature` (sha1) is not enough.
+//! The common part of Messenger, Instagram and WhatsApp: app, signature and handshake; and the updates of pages.
+//! Source: developers.facebook.com/docs/messenger-platform/webhooks and fbsamples/messenger-platform-samples.
+//! `X-Hub-Signature-256: sha256=<hex HMAC-SHA256(app secret, raw body)>` covers the raw bytes (the sender escapes
+//! non-ASCII). The handshake is a GET with `hub.mode`, `hub.verify_token`, `hub.challenge`. The older `X-Hub-Signature`
+//! (sha1) is not enough.
 
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -18,13 +19,14 @@ use subtle::ConstantTimeEq;
 
 use crate::read::{chat, edited, has_list, id, is_true, joined, list, other, pressed, text, told_millisecond};
 
+/// Verifies `X-Hub-Signature-256` with each of the secrets.
 pub fn verify(delivery: &Delivery, secrets: &[Secret]) -> Result<Verified, Reject> {
     let header = delivery.header("x-hub-signature-256").ok_or(Reject::MissingSignature)?;
     let given = header.strip_prefix("sha256=").ok_or(Reject::MalformedSignature)?;
     signature::hmac_sha256_hex(delivery, Some(given), secrets)
 }
 
-/// The challenge comes back only to whoever shows the verify token.
+/// Answers the handshake. Only a request with the verify token gets its challenge back.
 pub fn handshake(delivery: &Delivery, verify_token: &str) -> Option<Answer> {
     if delivery.method != Method::GET {
         return None;
@@ -47,19 +49,19 @@ pub fn handshake(delivery: &Delivery, verify_token: &str) -> Option<Answer> {
 #[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "outreach and the page of links read them")]
 struct Options {
-    /// The text that was typed as "Verify token" in the app's dashboard. It guards the handshake only.
+    /// The text that was typed as "Verify token" in the app's dashboard. It protects only the handshake.
     verify_token: String,
-    /// The name of the page or account, as in m.me/<name> and ig.me/m/<name>.
+    /// Name of the page or account, as in m.me/<name> and ig.me/m/<name>.
     name: String,
-    /// Its id; without it updates of any page of the app are taken.
+    /// Id of the page. If absent, updates of any page of the app are accepted.
     page: Option<String>,
-    /// The access token; a secret reference.
+    /// The access token, as a secret reference.
     token: Option<String>,
     /// Another server than graph.facebook.com.
     api: Option<String>,
 }
 
-/// Of one update.
+/// Optional fields of one update.
 const OPTIONAL: Shape = Shape {
     texts: &[
         "message/mid",
@@ -92,7 +94,7 @@ const OPTIONAL: Shape = Shape {
     flags: &["message/is_echo", "message/is_deleted"],
 };
 
-/// A page of Messenger or an account of Instagram: they differ in the object's name and in what some updates hold.
+/// A Messenger page or an Instagram account. They differ in the object's name and in the content of some updates.
 struct Page {
     source: Source,
     options: Options,
@@ -100,8 +102,10 @@ struct Page {
     object: &'static str,
 }
 
+/// Creates the provider.
+///
 /// # Errors
-/// A sentence that says which option is wrong.
+/// A message that names the wrong option.
 pub fn page(source: &Source, kind: Kind, object: &'static str) -> Result<Box<dyn Provider>, String> {
     let options: Options = source.options()?;
     if options.verify_token.is_empty() || options.name.is_empty() {
@@ -136,7 +140,7 @@ impl Provider for Page {
     }
 }
 
-/// Updates about a chat that say nothing to us.
+/// Updates about a chat that have no meaning for the hub.
 const ASIDE: [&str; 9] = [
     "reaction",
     "account_linking",
@@ -164,7 +168,7 @@ impl Page {
                 continue;
             }
             strange |= !["/messaging", "/standby", "/changes"].iter().any(|kind| has_list(entry, kind));
-            // `standby` belongs to another app. Pages and the dashboard's test button send `changes`: it is kept.
+            // `standby` belongs to another app. Pages and the dashboard's test button send `changes`, which is kept.
             strange |= list(entry, "/changes").next().is_some() && !breakage::is_on("changes-are-dropped");
             for update in list(entry, "/messaging") {
                 let told_at = told_millisecond(update, "/timestamp");
@@ -184,14 +188,14 @@ impl Page {
         NotUnderstood::unless_odd(!strange, "an update of an unknown kind", lost, events)
     }
 
-    /// Facts with what makes their ids; `None` for an update of an unknown kind.
+    /// Facts with the parts of their ids. `None` for an update of an unknown kind.
     fn update(&self, update: &Value) -> Option<Vec<(Vec<String>, Body)>> {
         if let Some(enforced) = update.get("policy_enforcement") {
             let action = text(enforced, "/action").unwrap_or_default();
             tracing::error!(source = self.source.name.as_str(), action, "the platform acts against this page");
             return Some(vec![]);
         }
-        // The checkbox plugin names a reference in the place of a person.
+        // The checkbox plugin gives a reference instead of a person.
         if update.pointer("/sender/id").is_none_or(Value::is_null) && update.pointer("/sender/user_ref").is_some() {
             return Some(vec![]);
         }
@@ -235,9 +239,9 @@ impl Page {
         chat(self.kind, self.source.name.as_str(), id, Profile::default())
     }
 
-    /// `None` for a message that holds nothing known.
+    /// The facts of a message. `None` if it holds nothing known.
     fn message(&self, person: ChatRef, message: &Value, update: &Value) -> Option<Vec<(Vec<String>, Body)>> {
-        // Our own words come back as echoes, and from the page itself; an unsent message is gone.
+        // The page's own messages come back as echoes. An unsent message is gone.
         if is_true(message, "/is_echo")
             || is_true(message, "/is_deleted")
             || id(update, "/sender/id") == self.options.page
@@ -308,7 +312,7 @@ fn stamp(update: &Value) -> String {
     id(update, "/timestamp").unwrap_or_default()
 }
 
-/// By message where it names them, else up to its watermark.
+/// Reports by message if they are named, or else up to the watermark.
 fn reports(person: &ChatRef, report: &Value, state: Delivered, fact: &[String]) -> Vec<(Vec<String>, Body)> {
     let mids = list(report, "/mids").filter_map(Value::as_str).map(str::to_owned);
     let mut named: Vec<Option<String>> = mids.chain(id(report, "/mid")).map(Some).collect();

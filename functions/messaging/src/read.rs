@@ -1,15 +1,15 @@
-//! What messengers' deliveries have in common.
+//! Helpers that the deliveries of several messengers share.
 
 use serde_json::Value;
 use stagedoor_model::{ChatRef, Content, Identifier, Kind, Profile, breakage};
 pub use stagedoor_webhook::read::{has_list, id, is_true, list, number, second, text, told_millisecond};
 
-/// The chat with an id of the messenger's own. `scope` is the source where ids differ from bot to bot.
+/// A chat with an id of the messenger. `scope` is the source if ids differ from bot to bot.
 pub fn chat(kind: Kind, scope: &str, id: &str, profile: Profile) -> Option<ChatRef> {
     Some(ChatRef { profile, ..ChatRef::of(Identifier::opaque(kind, scope, id)?) })
 }
 
-/// Something beside text. `files` are ids or addresses under which the messenger keeps it.
+/// Content that is not text. `files` are ids or URLs under which the messenger keeps it.
 pub fn other(kind: &str, caption: Option<String>, files: Vec<String>) -> Content {
     if breakage::is_on("words-beside-are-lost") {
         return Content::Other { kind: kind.to_owned(), caption: None, files: vec![] };
@@ -17,20 +17,21 @@ pub fn other(kind: &str, caption: Option<String>, files: Vec<String>) -> Content
     Content::Other { kind: kind.to_owned(), caption, files }
 }
 
-/// A message that its author changed. `None` without words: nothing is known to have been said anew.
+/// A message that its author edited. `None` without words, because no new words are known.
 pub fn edited(words: Option<String>, files: Vec<String>) -> Option<Content> {
     words.filter(|_| !breakage::is_on("edits-unheard")).map(|words| other(Content::EDITED, Some(words), files))
 }
 
-/// The shortest label that a messenger leaves of a longer one, in characters.
+/// Length in characters to which messengers cut a longer label at least.
 const CUT: usize = 19;
 
-/// Our own buttons bear their label as the payload; messengers cut a long label.
+/// True if the label is that of the payload. Our own buttons have their label as payload, and messengers cut a long
+/// label.
 fn is_label_of(label: &str, payload: &str) -> bool {
     label == payload || (label.chars().count() >= CUT && payload.starts_with(label.trim_end_matches('…')))
 }
 
-/// A button that was pressed: what we put behind it, and what the person read on it. `None` without both.
+/// A pressed button: the payload that we set, and the label that the person read. `None` if both are absent.
 pub fn pressed(payload: Option<String>, label: Option<String>) -> Option<Content> {
     let label = label.filter(|_| !breakage::is_on("labels-unheard"));
     match (payload, label) {
@@ -40,11 +41,12 @@ pub fn pressed(payload: Option<String>, label: Option<String>) -> Option<Content
     }
 }
 
-/// What stands at these places, in one line each; `None` where nothing does.
+/// The values at these places, one a line. `None` if there are none.
 pub fn words(value: &Value, pointers: &[&str]) -> Option<String> {
     joined(pointers.iter().filter_map(|pointer| text(value, pointer).or_else(|| id(value, pointer))))
 }
 
+/// The parts, one a line. `None` if there are none.
 pub fn joined(parts: impl IntoIterator<Item = String>) -> Option<String> {
     let parts: Vec<String> = parts.into_iter().collect();
     (!parts.is_empty()).then(|| parts.join("\n"))

@@ -1,7 +1,8 @@
 //! Telegram Bot API. Sources: core.telegram.org/bots/api (setWebhook: `secret_token` comes back in
-//! `X-Telegram-Bot-Api-Secret-Token`; Update; Deep Linking: `/start <payload>`), and for what the pages leave out
-//! tdlib/telegram-bot-api, the server that sends the webhooks: one Update a request, repeated for a day until any 2xx, and
-//! one that fails holds back its chat's queue. So every authentic update is answered 200, understood or not.
+//! `X-Telegram-Bot-Api-Secret-Token`; Update; Deep Linking: `/start <payload>`), and for details
+//! tdlib/telegram-bot-api, the server that sends the webhooks. Each request holds one Update. It is repeated for a day
+//! until any 2xx, and a failing one blocks its chat's queue. So every authentic update is answered 200, understood or
+//! not.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,9 +21,9 @@ use crate::read::{edited, id, is_true, joined, list, number, other, pressed, sec
 #[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "outreach and the page of links read them")]
 struct Options {
-    /// The bot's username.
+    /// Username of the bot.
     bot: String,
-    /// The token of the Bot API; a secret reference.
+    /// The token of the Bot API, as a secret reference.
     token: Option<String>,
     /// Another server than api.telegram.org.
     api: Option<String>,
@@ -92,7 +93,7 @@ struct Telegram {
     source: Source,
 }
 
-/// What setWebhook takes as secret_token (core.telegram.org/bots/api#setwebhook).
+/// The shape of a secret_token that setWebhook accepts (core.telegram.org/bots/api#setwebhook).
 const SECRET: SecretShape = SecretShape::new(
     |text| text.len() <= 256 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'),
     "is no secret_token that Telegram takes: up to 256 letters, digits, \"_\" and \"-\"",
@@ -108,7 +109,7 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     Ok(Box::new(Telegram { source: source.clone() }))
 }
 
-/// Kinds of update that say nothing about a person's chat with the bot.
+/// Kinds of update that do not concern a person's chat with the bot.
 const ASIDE: [&str; 19] = [
     "channel_post",
     "edited_channel_post",
@@ -131,7 +132,7 @@ const ASIDE: [&str; 19] = [
     "removed_chat_boost",
 ];
 
-/// What a message may hold beside text.
+/// Kinds of content of a message beside text.
 const MEDIA: [&str; 15] = [
     "photo",
     "voice",
@@ -150,7 +151,7 @@ const MEDIA: [&str; 15] = [
     "story",
 ];
 
-/// What a message tells of the chat itself: pins, payments, permissions.
+/// Fields of service messages about the chat itself: pins, payments, permissions.
 const SERVICE: [&str; 22] = [
     "pinned_message",
     "new_chat_members",
@@ -198,7 +199,7 @@ impl Provider for Telegram {
         } else if let Some(message) = update.get("edited_message") {
             (second(message, "/edit_date", now), self.edited(message)?)
         } else if let Some(query) = update.get("callback_query") {
-            // The message's own date is when the button was shown, not when it was pressed.
+            // The message's own date is that of the button's display, not of the press.
             (now, self.pressed(query)?)
         } else if let Some(change) = update.get("my_chat_member") {
             (second(change, "/date", now), self.membership(change)?)
@@ -206,7 +207,7 @@ impl Provider for Telegram {
             let known = update.as_object().is_some_and(|update| ASIDE.iter().any(|kind| update.contains_key(*kind)));
             return if known { Ok(vec![]) } else { Err("an update of an unknown kind".into()) };
         };
-        // Updates are counted, and their dates have whole seconds.
+        // Updates are numbered. Their dates have only whole seconds, so the numbers give the order.
         let order = number(&update, "/update_id").and_then(|id| u64::try_from(id).ok()).unwrap_or(0).saturating_mul(2);
         let message = body.as_ref().zip(update.get("message"));
         let quoted = message.and_then(|(body, message)| quoted(body, message));
@@ -221,7 +222,7 @@ impl Provider for Telegram {
 }
 
 impl Telegram {
-    /// The person; `None` where it is a group's, a channel's or a bot's.
+    /// The sender. `None` for a group, a channel or a bot.
     fn person(&self, from: Option<&Value>, chat: Option<&Value>) -> Result<Option<ChatRef>, NotUnderstood> {
         let kind = chat.and_then(|chat| text(chat, "/type"));
         if matches!(kind.as_deref(), Some("group" | "supergroup" | "channel")) {
@@ -254,7 +255,7 @@ impl Telegram {
         let Some(chat) = self.person(message.get("from"), message.get("chat"))? else { return Ok(None) };
         let said = text(message, "/text");
         if let Some(payload) = said.as_deref().and_then(start) {
-            // Who forwards a command forwards somebody else's token.
+            // A forwarded command carries another person's token.
             let own = message.get("forward_origin").is_none() && message.get("forward_date").is_none();
             let token = Token::parse(payload).filter(|_| own);
             return Ok(Some(Body::ChatStarted(ChatStarted { chat, token, may_write: true })));
@@ -274,7 +275,7 @@ impl Telegram {
         Ok(Some(Body::MessageReceived(MessageHeard { chat, message, content })))
     }
 
-    /// What somebody wrote in the place of an earlier text. A place that moves on says nothing new.
+    /// The new text of an edited message. A moving location has no new text.
     fn edited(&self, message: &Value) -> Result<Option<Body>, NotUnderstood> {
         let Some(chat) = self.person(message.get("from"), message.get("chat"))? else { return Ok(None) };
         let kind = MEDIA.iter().copied().find(|kind| message.get(*kind).is_some());
@@ -287,17 +288,17 @@ impl Telegram {
         Ok(content.map(|content| Body::MessageReceived(MessageHeard { chat, message, content })))
     }
 
-    /// Only a contact that bears the sender's own id is their own phone.
+    /// The sender's own phone: only a contact with the sender's id counts.
     fn own_phone(&self, message: &Value, chat: &ChatRef) -> Option<Phone> {
         let contact = message.get("contact")?;
         let owner = id(contact, "/user_id").filter(|owner| owner == chat.id.value());
         let number = text(contact, "/phone_number").filter(|_| owner.is_some())?;
-        // It comes with or without its plus.
+        // The number comes with or without its plus.
         Phone::parse(&format!("+{}", number.trim_start_matches('+')), self.source.region).ok()
     }
 
     fn pressed(&self, query: &Value) -> Result<Option<Body>, NotUnderstood> {
-        // A button of a message that was sent through somebody's inline query belongs to no chat of ours.
+        // A button of a message that somebody sent through an inline query belongs to no chat of ours.
         if query.get("inline_message_id").is_some() {
             return Ok(None);
         }
@@ -320,7 +321,7 @@ impl Telegram {
     }
 }
 
-/// What a person wrote behind `/start` that is no token: it is a message.
+/// Words after `/start` that are no token. They are a message.
 fn beside_start(body: &Body, message: &Value) -> Option<Body> {
     let Body::ChatStarted(started) = body else { return None };
     let said = text(message, "/text")?;
@@ -332,7 +333,7 @@ fn beside_start(body: &Body, message: &Value) -> Option<Body> {
     Some(Body::MessageReceived(MessageHeard { chat, message, content: Content::Text(words.to_owned()) }))
 }
 
-/// What of another message somebody chose to answer: the answer alone may not say it.
+/// The part of another message that the person quotes. The answer alone may be unclear.
 fn quoted(body: &Body, message: &Value) -> Option<Body> {
     let Body::MessageReceived(heard) = body else { return None };
     let words = text(message, "/quote/text").filter(|_| !breakage::is_on("quotes-unheard"))?;
@@ -341,19 +342,19 @@ fn quoted(body: &Body, message: &Value) -> Option<Body> {
     Some(Body::MessageReceived(MessageHeard { content, ..heard.clone() }))
 }
 
-/// The label of the button that bears this data.
+/// The label of the button with this data.
 fn label(query: &Value, data: &str) -> Option<String> {
     let mut buttons = list(query, "/message/reply_markup/inline_keyboard").filter_map(Value::as_array).flatten();
     text(buttons.find(|button| text(button, "/callback_data").as_deref() == Some(data))?, "/text")
 }
 
-/// What follows `/start`, if the text is that command.
+/// The text after `/start`, if the message is that command.
 fn start(text: &str) -> Option<&str> {
     let rest = text.strip_prefix("/start")?;
     (rest.is_empty() || rest.starts_with(char::is_whitespace)).then(|| rest.trim())
 }
 
-/// The words of a message without text: its caption, and what else people wrote or picked.
+/// The words of a message without text: its caption, and other texts that people wrote or chose.
 fn media_words(message: &Value, kind: &str) -> Option<String> {
     let own = message.get(kind).unwrap_or(&Value::Null);
     let inside: &[&str] = match kind {
@@ -371,7 +372,7 @@ fn media_words(message: &Value, kind: &str) -> Option<String> {
     joined(text(message, "/caption").into_iter().chain(words(own, inside)).chain(options))
 }
 
-/// Ids of files: of a photo the largest size, which comes last.
+/// Ids of files. A photo's largest size comes last.
 fn files(message: &Value, kind: &str) -> Vec<String> {
     let own = message.get(kind).unwrap_or(&Value::Null);
     let largest = own.as_array().and_then(|sizes| sizes.last()).unwrap_or(own);

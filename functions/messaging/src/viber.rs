@@ -1,7 +1,8 @@
-//! Viber Bot API. Sources: developers.viber.com/docs/api/rest-bot-api (callbacks, welcome message, deep links: creators.viber.com),
-//! and the official SDKs Viber/viber-bot-python and viber-bot-node: `X-Viber-Content-Signature` is the hex of
-//! HMAC-SHA256(auth token, raw body), and the query parameter `sig` is taken for it too. A callback is repeated for an hour
-//! until it is answered 200. Opening a chat gives no right to write yet; the answer to that callback may be one message.
+//! Viber Bot API. Sources: developers.viber.com/docs/api/rest-bot-api (callbacks, welcome message, deep links:
+//! creators.viber.com), and the official SDKs Viber/viber-bot-python and viber-bot-node. `X-Viber-Content-Signature` is
+//! the hex of HMAC-SHA256(auth token, raw body). The query parameter `sig` is accepted for it too. A callback is
+//! repeated for an hour until it is answered 200. An opened chat does not allow messages yet, but the answer to that
+//! callback may be one message.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,22 +17,22 @@ use stagedoor_webhook::{
 
 use crate::read::{chat, id, is_true, joined, other, text, told_millisecond};
 
-/// What our keyboard sends along when it asks for a phone: without it a contact card is anybody's.
+/// Tracking data that our keyboard sends when it asks for a phone. Without it a contact card may be anybody's.
 const ASKED: &str = "ask-phone";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "outreach and the page of links read them")]
 struct Options {
-    /// The bot's URI, as in `viber://pa?chatURI=`.
+    /// URI of the bot, as in `viber://pa?chatURI=`.
     uri: String,
-    /// The sender's name that fans see; at most 28 characters.
+    /// The sender's name that fans see, at most 28 characters.
     name: String,
-    /// The auth token, for sending; a secret reference. The same as in `secrets`.
+    /// The auth token for sending, as a secret reference. It is the same as in `secrets`.
     token: Option<String>,
-    /// What a person who opens the chat reads before they may be written to.
+    /// Text for a person who opens the chat, before messages are allowed.
     welcome: Option<String>,
-    /// The label of the button beneath it: pressing it lets us write.
+    /// Label of the button below it. A press on it allows messages.
     begin: Option<String>,
     /// Another server than chatapi.viber.com.
     api: Option<String>,
@@ -106,7 +107,7 @@ impl Provider for Viber {
             _ => return Err("a callback of an unknown kind".into()),
         };
         let body = body.ok_or("a callback without its person")?;
-        // The token of a status is that of our message, so it takes all three to name a fact.
+        // The token of a status is that of our message, so only all three parts identify a fact.
         let parts = [kind.as_str(), &token, who.as_deref().unwrap_or("")];
         let stamp = id(&callback, "/timestamp").unwrap_or_default();
         let event = match token.is_empty() {
@@ -143,12 +144,12 @@ impl Viber {
 
     fn person(&self, user: &Value) -> Option<ChatRef> {
         let profile = Profile {
-            // What Viber shows of people who hide their name (creators.viber.com, "Content Personalization").
+            // Viber shows this name for people who hide theirs (creators.viber.com, "Content Personalization").
             nickname: text(user, "/name").filter(|name| !name.eq_ignore_ascii_case("subscriber")),
             username: None,
             language: text(user, "/language"),
         };
-        // Base64 with + / =, as it is: it is not to be decoded.
+        // The id is base64 with + / =. It is not decoded.
         chat(Kind::Viber, self.source.name.as_str(), &id(user, "/id")?, profile)
     }
 
@@ -170,13 +171,13 @@ impl Viber {
             .filter(|_| text(message, "/tracking_data").as_deref() == Some(ASKED))
             .and_then(|number| Phone::parse(&format!("+{}", number.trim_start_matches('+')), self.source.region).ok());
         if let Some(phone) = phone {
-            // `tracking_data` says that the card answers the question, and not whose card it is.
+            // `tracking_data` shows that the card answers our question, but not whose card it is.
             let proof = if breakage::is_on("viber-card-proves") { Proof::Channel } else { Proof::Claimed };
             return Some(Body::ContactShared(ContactShared { chat, given: Identifier::phone(phone), proof }));
         }
         let words = text(message, "/text");
         if words.as_deref() == Some(self.begin()) {
-            // The welcome's own button: it lets us write and says nothing else.
+            // The button of the welcome text allows messages and has no other meaning.
             return Some(Body::ChatResumed(ChatChanged { chat, marketing_only: false }));
         }
         let content = match words {

@@ -1,6 +1,6 @@
-//! VK Callback API. Sources: dev.vk.com/api/callback/getting-started (confirmation string, `ok`, `secret` in the body), and
-//! the official schema VKCOM/vk-api-schema, callback/objects.json and messages/objects.json (`ref`, `ref_source`, `key`).
-//! An event that was not answered `ok` comes again under the same `event_id`.
+//! VK Callback API. Sources: dev.vk.com/api/callback/getting-started (confirmation string, `ok`, `secret` in the body),
+//! and the official schema VKCOM/vk-api-schema, callback/objects.json and messages/objects.json (`ref`, `ref_source`,
+//! `key`). An event that was not answered with `ok` is repeated under the same `event_id`.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,11 +20,11 @@ use crate::read::{chat, edited, id, joined, list, number, other, pressed, second
 #[allow(dead_code, reason = "outreach and the page of links read them")]
 struct Options {
     group: i64,
-    /// The string that the settings page shows; VK asks for it once.
+    /// The string on the settings page. VK asks for it once.
     confirmation: String,
-    /// The community's short name, as in vk.me/<name>.
+    /// Short name of the community, as in vk.me/<name>.
     name: String,
-    /// The community's access token; a secret reference.
+    /// The community's access token, as a secret reference.
     token: Option<String>,
     /// Another server than api.vk.com.
     api: Option<String>,
@@ -109,7 +109,7 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     Ok(Box::new(Vk { source: source.clone(), options }))
 }
 
-/// Families of events that say nothing about a chat.
+/// Prefixes of events that do not concern a chat.
 const ASIDE: [&str; 16] = [
     "message_reply",
     "message_typing_state",
@@ -137,7 +137,7 @@ impl Provider for Vk {
     }
 
     fn handshake(&self, delivery: &Delivery) -> Option<Answer> {
-        // A fresh server has no secret yet: the community's id decides.
+        // A new server has no secret yet, so the community's id decides.
         let [kind, group] = scan::json_fields(&delivery.body, ["type", "group_id"]);
         let own = group.and_then(|group| group.parse().ok()) == Some(self.options.group);
         (kind.as_deref() == Some("confirmation") && own).then(|| plain(&self.options.confirmation))
@@ -162,7 +162,7 @@ impl Provider for Vk {
         let bodies = match kind.as_str() {
             "message_new" => self.message(object)?,
             "message_edit" => self.edited(object)?,
-            // What is pressed or read in a group's chat is nobody's.
+            // A press or a read in a group chat belongs to no single person.
             "message_event" | "message_read" if is_group(object) => vec![],
             "message_event" => one(self.pressed(object))?,
             "message_allow" => one(self.allowed(object))?,
@@ -191,7 +191,7 @@ impl Provider for Vk {
             let order = counter.saturating_mul(8).saturating_add(n as u64 * 2);
             let number = n.to_string();
             let parts = [fact.as_str(), number.as_str()];
-            // A block that has neither an id nor a time: it may be told again after they let us in again.
+            // A block without id and time. It may happen again after the person has allowed messages again.
             let event = match is_named || !matches!(body, Body::ChatStopped(_)) {
                 true => delivery.event(&parts, at, body),
                 false => delivery.event_told_at(&parts, None, body),
@@ -199,7 +199,7 @@ impl Provider for Vk {
             event.ordered(order)
         };
         let events: Vec<Event> = bodies.into_iter().enumerate().map(event).collect();
-        // Of an event that says nothing to us, nothing is odd.
+        // An event without meaning for the hub has no odd fields.
         let lost = if events.is_empty() { vec![] } else { odd(&envelope, &OPTIONAL) };
         NotUnderstood::left_out(lost, events)
     }
@@ -220,7 +220,7 @@ fn plain(text: &str) -> Answer {
 impl Vk {
     fn person(&self, user: i64, language: Option<&str>) -> Option<ChatRef> {
         let profile = Profile { language: language.map(str::to_owned), ..Profile::default() };
-        // Communities have negative ids, group chats those above two thousand million.
+        // Communities have negative ids, and group chats ids above two thousand million.
         (1..2_000_000_000).contains(&user).then(|| chat(Kind::Vk, "", &user.to_string(), profile))?
     }
 
@@ -241,7 +241,7 @@ impl Vk {
             let token = came.and_then(|came| Token::parse(&came));
             bodies.push(Body::ChatStarted(ChatStarted { chat: chat.clone(), token, may_write: true }));
         }
-        // The word that begins a chat is none of the conversation. What hangs on it is.
+        // The word that starts a chat is not part of the conversation. Its attachments are.
         let content = match begins {
             true => content(message, None, None).filter(|_| !breakage::is_on("beginning-eats-picture")),
             false => Some(content(message, words, command).ok_or("a message of an unknown kind")?),
@@ -252,7 +252,7 @@ impl Vk {
         Ok(bodies)
     }
 
-    /// What somebody wrote in the place of an earlier text.
+    /// The new text of an edited message.
     fn edited(&self, object: &Value) -> Result<Vec<Body>, NotUnderstood> {
         let message = object.get("message").unwrap_or(object);
         let from = number(message, "/from_id").ok_or("a message without a sender")?;
@@ -315,10 +315,10 @@ impl Vk {
     }
 }
 
-/// A chat of many: its peer is not who wrote.
+/// True for a group chat: its peer is not the sender.
 fn is_group(object: &Value) -> bool {
     let who = number(object, "/from_id").or_else(|| number(object, "/user_id"));
-    // Who cannot be read is kept, and not taken for many.
+    // An event with an unreadable sender is kept, and does not count as a group chat.
     number(object, "/peer_id").zip(who).is_some_and(|(peer, who)| peer != who)
 }
 
@@ -345,7 +345,7 @@ fn content(message: &Value, said: Option<String>, command: Option<String>) -> Op
     Some(other(&kind, caption, files))
 }
 
-/// A message that somebody passes on: its words, those of what hangs on it, and those of all that it passes on itself.
+/// The words of a forwarded message, of its attachments, and of all messages that it forwards itself.
 fn passed_on(message: &Value) -> Option<String> {
     let mut all = Vec::new();
     words_passed_on(message, &mut all);
@@ -376,7 +376,7 @@ fn attachment_words(one: &Value) -> Option<String> {
     words(own, &["/title", "/text", "/description", "/caption", "/transcript", "/message"])
 }
 
-/// Where a file is: its address, of a photo the largest one.
+/// The URL of a file, of a photo's largest size.
 fn attachment_file(one: &Value) -> Option<String> {
     let own = one.get(text(one, "/type")?.as_str())?;
     let largest = list(own, "/sizes").max_by_key(|size| number(size, "/width").unwrap_or(0));
@@ -385,7 +385,8 @@ fn attachment_file(one: &Value) -> Option<String> {
     address.or_else(|| text(own, "/link_mp3")).or_else(|| text(own, "/link_ogg")).or_else(named)
 }
 
-/// A payload is JSON as a text in messages, an object in callback buttons; ours has a command.
+/// The command in a payload. The payload is a JSON text in messages, and an object in callback buttons. Ours has a
+/// command.
 fn payload_command(payload: Option<&Value>) -> Option<String> {
     match payload? {
         Value::String(inner) => {

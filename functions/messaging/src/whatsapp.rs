@@ -1,7 +1,7 @@
-//! WhatsApp Cloud API. Sources: developers.facebook.com/docs/whatsapp/cloud-api/webhooks (messages, statuses, user_preferences,
-//! system) and, for people who hide their phone, the business-scoped user id there (`user_id`, `from_user_id`; fixtures of
-//! david-lev/pywa and chatwoot/chatwoot). `wa.me/<number>?text=…` prefills the first message: the token stands in it between
-//! brackets, where its author can see and change it.
+//! WhatsApp Cloud API. Sources: developers.facebook.com/docs/whatsapp/cloud-api/webhooks (messages, statuses,
+//! user_preferences, system). For people who hide their phone: the business-scoped user id there (`user_id`,
+//! `from_user_id`; fixtures of david-lev/pywa and chatwoot/chatwoot). `wa.me/<number>?text=…` fills in the first
+//! message. The token stands in it between brackets, where the author can see and change it.
 
 use std::collections::BTreeSet;
 
@@ -25,19 +25,19 @@ use crate::{
 #[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "outreach and the page of links read them")]
 struct Options {
-    /// The text that was typed as "Verify token" in the app's dashboard. It guards the handshake only.
+    /// The text that was typed as "Verify token" in the app's dashboard. It protects only the handshake.
     verify_token: String,
-    /// The phone number's id in the app; updates of other numbers are left alone.
+    /// Id of the phone number in the app. Updates of other numbers are ignored.
     phone_number_id: String,
     /// The number itself, as in wa.me/<number>.
     number: String,
-    /// The access token; a secret reference.
+    /// The access token, as a secret reference.
     token: Option<String>,
     /// Another server than graph.facebook.com.
     api: Option<String>,
 }
 
-/// Of one change.
+/// Optional fields of one change.
 const OPTIONAL: Shape = Shape {
     texts: &[
         "contacts/*/profile/name",
@@ -125,7 +125,7 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     Ok(Box::new(Whatsapp { source: source.clone(), options }))
 }
 
-/// Families of fields that say nothing of a chat: templates, quality, the account, the phone app's own history.
+/// Prefixes of fields that do not concern a chat: templates, quality, the account, the phone app's history.
 const ASIDE: [&str; 14] = [
     "account_",
     "business_",
@@ -205,7 +205,7 @@ impl Provider for Whatsapp {
 }
 
 impl Whatsapp {
-    /// False when something in it was not understood.
+    /// Collects the facts of a value. Returns false if a part was not understood.
     fn messages(&self, value: &Value, delivery: &VerifiedDelivery, facts: &mut Vec<Fact>) -> bool {
         let mut understood = ["/messages", "/statuses", "/errors"].iter().any(|kind| has_list(value, kind));
         let now = delivery.received_at();
@@ -232,7 +232,8 @@ impl Whatsapp {
         understood
     }
 
-    /// One person has a phone (`wa_id`), an id of their own, or both; the phone is what messages are sent to.
+    /// The chat of a person. A person has a phone (`wa_id`), an id, or both. Messages are sent to the phone if there is
+    /// one.
     fn person(&self, wa_id: Option<String>, user: Option<String>, contact: Option<&Value>) -> Option<ChatRef> {
         let user = user.and_then(|id| Identifier::opaque(Kind::WhatsappUser, self.source.name.as_str(), &id));
         let phone = wa_id.as_ref().and_then(|id| Phone::parse(&format!("+{id}"), self.source.region).ok());
@@ -258,9 +259,9 @@ impl Whatsapp {
         self.person(from, user, contact)
     }
 
-    /// `None` for a message without a sender.
+    /// The content of a message. `None` if it has no sender.
     fn message(&self, value: &Value, message: &Value, mid: &str) -> Option<Vec<Body>> {
-        // A group is no person.
+        // A group chat belongs to no single person.
         if message.get("group_id").is_some() {
             return Some(vec![]);
         }
@@ -288,7 +289,7 @@ impl Whatsapp {
                 let own = new.get(text(new, "/type").unwrap_or_default()).unwrap_or(&Value::Null);
                 let words = text(new, "/text/body").or_else(|| inside(own));
                 let is_kept = edited(words, id(own, "/id").into_iter().collect());
-                // An edit of a shape that is not known is kept whole.
+                // An edit of an unknown shape is kept whole.
                 Some(is_kept?)
             }
             "button" => pressed(text(message, "/button/payload"), text(message, "/button/text"))
@@ -315,7 +316,7 @@ impl Whatsapp {
         Some(bodies)
     }
 
-    /// Somebody has another number, or another id: the same person still. `None` if it cannot be read who.
+    /// A change of a person's number or id. `None` if the person cannot be read.
     fn renamed(&self, message: &Value) -> Option<Vec<Body>> {
         let system = message.get("system")?;
         let (new, old) = match text(system, "/type")?.as_str() {
@@ -334,7 +335,7 @@ impl Whatsapp {
         Some(vec![Body::ChatRenamed(ChatChanged { chat, marketing_only: false })])
     }
 
-    /// `None` where it cannot be read whose message it is, or how it fared.
+    /// The status of a message. `None` if its recipient or its state cannot be read.
     fn status(&self, value: &Value, status: &Value) -> Option<Vec<(Vec<String>, Body)>> {
         let (wa_id, user) = (id(status, "/recipient_id"), id(status, "/recipient_user_id"));
         let contact = list(value, "/contacts").find(|contact| wa_id.is_some() && id(contact, "/wa_id") == wa_id);
@@ -342,7 +343,7 @@ impl Whatsapp {
         let decision = text(status, "/biz_opaque_callback_data");
         let name = text(status, "/status")?;
         let state = match name.as_str() {
-            // Worth a fact only where it settles a message whose answer was lost.
+            // This state is a fact only if it settles a message whose answer was lost.
             "sent" if decision.is_some() => Delivered::Sent,
             "delivered" => Delivered::Delivered,
             "read" | "played" => Delivered::Seen,
@@ -381,15 +382,15 @@ impl Whatsapp {
     }
 }
 
-/// `[token]` in what was prefilled; the last brackets count.
+/// The `[token]` in a prefilled text. The last brackets count.
 fn bracketed(text: &str) -> Option<Token> {
     let inside = text.rsplit_once('[')?.1.split_once(']')?.0;
     let is_ours = |token: &Token| token.header().is_some() || breakage::is_on("any-brackets-are-a-token");
     Token::parse(inside).filter(|token| token.to_string().len() >= 12 && is_ours(token))
 }
 
-/// What is said beside the token, if it is more than the words that the link itself fills in. Of brackets that hold no token
-/// of ours, all of it.
+/// The words beside the token, if they are more than the link's own prefilled words. If the brackets hold no token of
+/// ours, the whole text.
 fn beside_token(text: &str, token: &Token) -> Option<String> {
     if breakage::is_on("token-eats-message") {
         return None;
