@@ -1,8 +1,8 @@
-//! amoCRM's webhooks: form-encoded with PHP brackets, unsigned, two seconds to answer.
+//! amoCRM's webhooks: form-encoded with PHP brackets, unsigned, to be answered within two seconds.
 //!
 //! Source: amocrm.ru/developers/content/crm_platform/webhooks-api; bodies captured in public test data (2016 to 2026).
-//! They are believed behind an unguessable path only, and from the configured account only. Companies arrive as
-//! contacts of another type. A change by user 0 is a robot's or the hub's own: of deals, such moves are left out.
+//! A webhook is trusted only behind an unguessable path and from the configured account. Companies arrive as contacts
+//! of another type. A change by user 0 is a robot's or the hub's own. Moves of deals by user 0 are left out.
 
 use std::collections::BTreeSet;
 
@@ -19,10 +19,10 @@ use stagedoor_webhook::{
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
-    /// The account's id; webhooks of another account are refused.
+    /// Id of the account. Webhooks of another account are refused.
     #[serde(default)]
     account: Option<u64>,
-    /// Tags by which a manager says that a contact wants no more advertising.
+    /// Tags with which a manager marks a contact who wants no more advertising.
     #[serde(default = "withdrawn")]
     withdrawn_tags: Vec<String>,
 }
@@ -52,7 +52,7 @@ impl Provider for AmoCrm {
         Accepts::Form
     }
 
-    /// One webhook tells what a manager changed in many rows at once.
+    /// Maximum number of fields. One webhook may report a manager's change of many rows.
     fn max_fields(&self) -> usize {
         20_000
     }
@@ -66,7 +66,7 @@ impl Provider for AmoCrm {
         let form = Form::parse(&delivery.body);
         let account = form.get("account").and_then(|account| account.text_of("id"));
         match (self.options.account, account) {
-            // Older webhooks name the account's subdomain only.
+            // Older webhooks name only the account's subdomain.
             (Some(ours), Some(theirs)) if ours.to_string() != theirs => Err(Reject::WrongOrigin),
             _ => Ok(verified),
         }
@@ -80,7 +80,7 @@ impl Provider for AmoCrm {
             for (action, items) in &actions.children {
                 known |= KNOWN.contains(&entity);
                 for item in items.children.values() {
-                    // A row that cannot be read loses only itself.
+                    // An unreadable row loses only itself.
                     match self.event(delivery, entity, action, item) {
                         Ok(event) => events.extend(event),
                         Err(why) if breakage::is_on("odd-row-loses-all") => return Err(why),
@@ -99,7 +99,7 @@ impl Provider for AmoCrm {
     }
 }
 
-/// Entities of webhooks that may arrive; those that say nothing of a person's deals make no event.
+/// Entities that may arrive. Those that do not concern a person's deals create no event.
 const KNOWN: [&str; 10] = [
     "contacts",
     "leads",
@@ -114,7 +114,7 @@ const KNOWN: [&str; 10] = [
 ];
 
 impl AmoCrm {
-    /// Of its numbers: those of a second CRM are others.
+    /// Namespace of this CRM's record ids. Empty for the first CRM.
     fn scope(&self) -> &'static str {
         if self.source.name.as_str() == SECOND_CRM { SECOND_CRM } else { "" }
     }
@@ -132,7 +132,7 @@ impl AmoCrm {
         let restored = changed.filter(|_| action == "restore");
         let body = match (entity, action) {
             ("contacts", "add" | "update" | "restore" | "delete") => {
-                // Companies come as contacts of type company.
+                // Companies arrive as contacts of the type company.
                 if item.text_of("type").is_some_and(|kind| kind != "contact") {
                     return Ok(None);
                 }
@@ -140,7 +140,7 @@ impl AmoCrm {
                 Body::ContactChanged(ContactChanged { changed_at: restored, ..contact })
             }
             ("leads", "restore") if breakage::is_on("restore-unheard") => return Ok(None),
-            // Of new deals only a manager's copy of one that the hub made is of interest: it bears the same id.
+            // Of new deals only a manager's copy of a deal of the hub matters. It carries the same id.
             ("leads", "add") => {
                 let is_own = number(item, "created_user_id").is_none_or(|user| user == 0);
                 let hub_id = hub_id(item).filter(|_| !is_own);
@@ -150,7 +150,7 @@ impl AmoCrm {
                 Body::LeadChanged(LeadChanged { lead, deleted, pipeline, status, moved_by, hub_id, changed_at: None })
             }
             ("leads", "status" | "delete" | "restore") => {
-                // A restored deal is there again, and nobody moved it: it stays the hub's to move.
+                // A restored deal exists again and nobody moved it, so the hub may move it.
                 let moved_by = if action == "restore" { Some(0) } else { number(item, "modified_user_id") };
                 if action == "status" && moved_by == Some(0) {
                     return Ok(None);
@@ -167,18 +167,18 @@ impl AmoCrm {
             }
             _ => return Ok(None),
         };
-        // A deletion names no time, and a restore names another: both happened by now.
+        // A deletion has no time, and a restore has an older one. Both have happened by now.
         let told = changed.filter(|_| action != "restore");
         let at = told.unwrap_or_else(|| delivery.received_at());
         let about = body.subject().unwrap_or_default();
-        // Two changes may fall into one second: what was said is part of the fact.
+        // Two changes may fall into the same second, so the content is part of the fact's id.
         let said = format!("{item:?}");
         Ok(Some(delivery.event(&[entity, action, &about, &at.to_string(), &said], at, body)))
     }
 
-    /// A manager's tag is a word of the contact's: they said it on the phone, or at the box office. Each change of a contact
-    /// that bears it says it again, so a tag that is set again counts again. A tag that stays stands against a later consent
-    /// until a manager takes it off. A webhook that is repeated tells the same change, and counts once.
+    /// The withdrawal that a manager's tag records. The contact gave it by phone or at the box office. Each change of a
+    /// contact with the tag repeats it, so a tag that is set again counts again. A tag that stays outweighs a later
+    /// consent until a manager removes it. A repeated webhook reports the same change and counts once.
     fn withdrawal(&self, delivery: &VerifiedDelivery, entity: &str, action: &str, item: &FormValue) -> Option<Event> {
         let is_person = item.text_of("type").is_none_or(|kind| kind == "contact");
         if entity != "contacts" || !matches!(action, "add" | "update" | "restore") || !is_person {
@@ -227,7 +227,7 @@ fn time(item: &FormValue, keys: &[&str]) -> Option<Timestamp> {
     Timestamp::from_second(second).ok()
 }
 
-/// The hub's own id in a row. Codes come for the system's own fields only, so its field is known by its name, too.
+/// The hub's own id in a row. Only system fields have codes here, so the hub's field is also found by its name.
 fn hub_id(item: &FormValue) -> Option<String> {
     let fields = item.child("custom_fields").into_iter().flat_map(|fields| fields.children.values());
     let is_own = |field: &&FormValue| {
@@ -239,7 +239,7 @@ fn hub_id(item: &FormValue) -> Option<String> {
     Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
-/// Values of a system field; its `code` is there for those only.
+/// Values of a system field. Only such fields have a `code`.
 fn values(item: &FormValue, code: &str) -> Vec<String> {
     let fields = item.child("custom_fields").into_iter().flat_map(|fields| fields.children.values());
     fields

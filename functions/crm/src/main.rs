@@ -1,4 +1,4 @@
-//! `crm` as AWS runs it.
+//! The `crm` function on AWS.
 
 #[tokio::main]
 async fn main() -> Result<(), stagedoor_aws::Error> {
