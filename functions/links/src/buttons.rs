@@ -1,4 +1,4 @@
-//! Each messenger's own deep link with the token in it, one line a messenger.
+//! Deep links of the messengers, with the token in them.
 
 use stagedoor_engine::Campaign;
 use stagedoor_model::Token;
@@ -9,18 +9,18 @@ use crate::page::Language;
 
 /// One messenger on the page.
 pub struct Button {
-    /// Its name, which is a style class too.
+    /// Name of the messenger, also used as a style class.
     pub messenger: &'static str,
     pub title: &'static str,
     pub href: String,
 }
 
-/// A text of the source's options.
+/// A text in the source's options.
 fn option<'s>(source: &'s Source, name: &str) -> Option<&'s str> {
     source.options.get(name)?.as_str().filter(|text| !text.is_empty())
 }
 
-/// `None` where the source lacks what its link needs.
+/// The button of a source. `None` if the source lacks an option that the link needs.
 pub fn of(source: &Source, campaign: &Campaign, token: &Token, language: Language) -> Option<Button> {
     let token = token.to_string();
     let (messenger, title, href) = match source.provider.as_str() {
@@ -43,7 +43,7 @@ pub fn of(source: &Source, campaign: &Campaign, token: &Token, language: Languag
         "instagram" => {
             ("instagram", "Instagram", link("https://ig.me/m/", option(source, "name")?, &[("ref", &token)])?)
         }
-        // faq.whatsapp.com, "click to chat": the text is seen, so it says what it is for.
+        // faq.whatsapp.com, "click to chat": people see the text, so it says what it is for.
         "whatsapp" => {
             let text = format!("{} [{token}]", language.whatsapp());
             ("whatsapp", "WhatsApp", link("https://wa.me/", option(source, "number")?, &[("text", &text)])?)

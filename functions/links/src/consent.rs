@@ -1,8 +1,9 @@
-//! Where a letter is unsubscribed from by one click (RFC 8058), and where an address is confirmed (double opt-in).
+//! Links for one-click unsubscription (RFC 8058) and for the confirmation of an address (double opt-in).
 //!
-//! A GET shows a page with a button and changes nothing: scanners of letters follow every link. A POST does it, whatever sent it:
-//! a mail provider with `List-Unsubscribe=One-Click` as a form or as multipart (RFC 8058, section 3.1, without cookies and without
-//! asking anything), or the page's own button. Unlike a click, it is not lost when the queue fails: the answer is then a 503.
+//! A GET shows a page with a button and changes nothing, because mail scanners follow every link. A POST carries out
+//! the action. It comes from a mail provider with `List-Unsubscribe=One-Click`, as a form or as multipart (RFC 8058,
+//! section 3.1, without cookies and questions), or from the page's own button. A click may be lost when the queue
+//! fails, but a POST may not: its answer is then a 503.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,7 +25,7 @@ use crate::{
     page::{self, Language},
 };
 
-/// What a link in a letter is about.
+/// The action of a link in an e-mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConsentAction {
     Unsubscribe,
@@ -67,7 +68,7 @@ impl LinksState {
     ) -> Response {
         match self.admit(wish, text, client, language) {
             Ok(token) => {
-                // It says nothing of a person. But a scanner that follows all links of a letter is known by it.
+                // The look names no person. But it shows which scanners follow all links of an e-mail.
                 let one = client.map(|Extension(client)| client).filter(|one| !one.0.to_canonical().is_loopback());
                 let is_much = one.is_some_and(|one| !self.looks.admits(one));
                 if !stagedoor_webhook::robots::is_robot(headers) && !is_much {
@@ -112,8 +113,8 @@ impl LinksState {
         }
     }
 
-    /// The token, unless it is none of ours or too old. Whose it is, the ledger finds by the token itself. A link that is ours is
-    /// not limited by address: mail providers unsubscribe many people from one.
+    /// The token, unless it is not ours or has expired. The ledger finds the person by the token. Our own links have no
+    /// limit by address, because one mail provider unsubscribes many people.
     fn admit(
         &self,
         wish: ConsentAction,
@@ -134,7 +135,7 @@ impl LinksState {
         Ok(token)
     }
 
-    /// Each time is a word of its own: somebody may consent anew between two of them.
+    /// The event of one press. Each press counts anew, because the person may consent again between two of them.
     fn said(&self, wish: ConsentAction, token: &Token, evidence: BTreeMap<String, String>, now: Timestamp) -> Event {
         let (decision, method, what) = match wish {
             ConsentAction::Unsubscribe => (Decision::Withdrawn, "one-click", "unsubscribed"),
@@ -158,11 +159,11 @@ impl LinksState {
     }
 }
 
-/// Characters of a browser's name that are kept.
+/// Maximum length of a browser's name that is kept, in characters.
 const USER_AGENT: usize = 200;
 
-/// What proves a confirmation: the network that it came from and the browser's name. The entry has the time. A withdrawal needs
-/// no proof, and keeps nothing of who pressed.
+/// Evidence of a confirmation: the client's network and the browser's name. The entry has the time. A withdrawal needs
+/// no evidence, so nothing is kept of the client.
 fn evidence(
     wish: ConsentAction,
     client: Option<&Extension<ClientAddress>>,

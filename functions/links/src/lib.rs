@@ -1,5 +1,6 @@
-//! Tracked links: `/l/<token>` is the page of messenger buttons, or the way to the ticket shop. A token says its campaign,
-//! purpose and age by itself, so no database stands between a fan and the page; opening it is an event in the queue.
+//! Tracked links: `/l/<token>` leads to the page of messenger buttons or to the ticket shop. A token holds its
+//! campaign, purpose and age. So no database stands between a fan and the page. An opened link is an event in the
+//! queue.
 
 mod buttons;
 mod consent;
@@ -28,15 +29,15 @@ use stagedoor_webhook::{ClientAddress, ClientLimit, Limit, Receiver};
 
 use crate::page::{Language, Page};
 
-/// The source of the events of links.
+/// Source name of the events of links.
 pub const SOURCE: &str = "links";
 
-/// Requests a second that are let in, of links that are ours.
+/// Maximum number of requests a second for links of ours.
 const RATE: u32 = 2_000;
-/// Looks a second of one client. Thousands of fans share an address of a mobile network.
+/// Maximum number of looks a second of one client. Thousands of fans share an address of a mobile network.
 const LOOKS: NonZeroU32 = NonZeroU32::new(50).expect("not zero");
 const COOKIE: &str = "stagedoor_browser";
-/// Seconds in which two looks at a link of everybody's are one.
+/// Seconds within which two looks at a public link count as one.
 const ONE_LOOK: i64 = 60;
 
 pub(crate) struct LinksState {
@@ -44,18 +45,20 @@ pub(crate) struct LinksState {
     receiver: Receiver,
     limit: DefaultDirectRateLimiter,
     looks: ClientLimit,
-    /// Looks at links of everybody's that are written down: anybody can make them without end.
+    /// Limit on recorded looks at public links, because anybody can make them without end.
     written: ClientLimit,
-    /// Made-up links: they take nothing of what fans may have.
+    /// Limit on made-up links. They do not count against the limit of real links.
     refusals: ClientLimit,
-    /// What is said by one link, again and again.
+    /// Limit on repeated actions of one link.
     words: Limit<String>,
     browsers: AtomicU64,
     source: SourceName,
 }
 
+/// Creates the router of links.
+///
 /// # Errors
-/// Never, unless the source's own name is no name.
+/// Never in practice: only if the source's own name is not valid.
 pub fn router(receiver: Receiver, resolver: LinkResolver) -> Result<Router, &'static str> {
     let limit = RateLimiter::direct(Quota::per_second(NonZeroU32::new(RATE).unwrap_or(NonZeroU32::MIN)));
     let source = SourceName::new(SOURCE)?;
@@ -82,7 +85,7 @@ async fn open(
 }
 
 impl LinksState {
-    /// A link is its reader's alone: it is not kept, not indexed, and not told to where it leads.
+    /// Adds headers that keep a link private: no cache, no index, no referrer.
     fn sealed(&self, mut response: Response) -> Response {
         let csp = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; \
                    frame-ancestors 'none'";
@@ -115,9 +118,9 @@ impl LinksState {
         let Some((token, campaign, purpose, expires_at)) = self.resolver.read(text) else {
             return self.unknown(client, language);
         };
-        // An address of this machine is a proxy's that is not in trusted_proxies: it speaks for all.
+        // A loopback address belongs to a proxy that is not in trusted_proxies, and stands for all clients.
         let one = client.filter(|client| !client.0.to_canonical().is_loopback());
-        // Who looks too often takes nothing of what all have together.
+        // A client that looks too often does not use up the common limit.
         if one.is_some_and(|client| !self.looks.admits(client)) || self.limit.check().is_err() {
             return self.too_many(1, language);
         }
@@ -157,7 +160,7 @@ impl LinksState {
         }
     }
 
-    /// The page comes all the same.
+    /// True if the look is recorded. The page is shown in both cases.
     fn is_written(&self, purpose: Purpose, client: Option<ClientAddress>) -> bool {
         let is_bounded = purpose == Purpose::Public && !breakage::is_on("public-looks-without-end");
         let is_written = client.is_none_or(|client| !is_bounded || self.written.admits(client));
@@ -167,7 +170,7 @@ impl LinksState {
         is_written
     }
 
-    /// The answer to a link that is none of ours.
+    /// The answer to a link that is not ours.
     fn unknown(&self, client: Option<ClientAddress>, language: Language) -> Response {
         let counts_for_all = breakage::is_on("made-up-links-count") && self.limit.check().is_err();
         if counts_for_all || client.is_some_and(|client| !self.refusals.admits(client)) {
@@ -183,7 +186,7 @@ impl LinksState {
         (StatusCode::TOO_MANY_REQUESTS, after, page::sorry(language)).into_response()
     }
 
-    /// A robot's look counts for nothing; a person's second within a minute is the same.
+    /// Records a look at a link. Robots' looks do not count. A person's second look within a minute is the same fact.
     pub(crate) async fn looked_at(
         &self,
         token: &Token,
@@ -196,7 +199,7 @@ impl LinksState {
         let minute = (now.as_second() / ONE_LOOK).to_string();
         let id = EventId::derive(&self.source, &["click", token.as_str(), browser, &minute]);
         let event = Event::new(&self.source, id, now, Body::LinkClicked(clicked));
-        // Whoever came for a page gets it also when their click is lost.
+        // The person gets the page even if the click is lost.
         match self.receiver.queue.send(vec![event]).await {
             Ok(()) => self.receiver.counters.count(SOURCE, "clicked"),
             Err(error) => {
@@ -217,20 +220,20 @@ impl LinksState {
         hex::encode(drawn)
     }
 
-    /// It says that two chats through one personal link were begun in one browser, and keeps two looks within a minute one.
-    /// So it is sent to that link alone, and lives no longer than that.
+    /// The cookie that shows that two chats through one personal link were started in one browser, and that joins two
+    /// looks within a minute. So it is sent only to that link and lives no longer than needed.
     fn cookie(&self, browser: String, token: &Token, left: i64, is_personal: bool) -> String {
         let seconds = if is_personal { left } else { ONE_LOOK };
         let is_for_all = breakage::is_on("cookie-follows-for-a-year");
         let seconds = if is_for_all { 31_536_000 } else { seconds };
         let path = if is_for_all { "/l".to_owned() } else { format!("/l/{}", token.as_str()) };
-        // RFC 6265, section 4.1.1. A browser's name and a token have no characters that would end a part.
+        // RFC 6265, section 4.1.1. The browser's name and the token hold no characters that would end a part.
         let secure = if self.resolver.is_secure() { "; Secure" } else { "" };
         format!("{COOKIE}={browser}; HttpOnly; SameSite=Lax{secure}; Path={path}; Max-Age={seconds}")
     }
 }
 
-/// What an earlier page left in this browser.
+/// The name that an earlier page stored in this browser.
 fn browser(headers: &HeaderMap) -> Option<String> {
     let all = headers.get(header::COOKIE)?.to_str().ok()?;
     // RFC 6265, section 4.2.1.

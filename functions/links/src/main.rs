@@ -1,4 +1,4 @@
-//! `links` as AWS runs it.
+//! The `links` function on AWS.
 
 use stagedoor_aws::{Error, FunctionContext, Reading, setting};
 use stagedoor_links::LinkResolver;

@@ -1,4 +1,4 @@
-//! The page of messenger buttons: readable on any phone, without a script, in Russian or English.
+//! The page of messenger buttons. It works on any phone, without a script, in Russian or English.
 
 use http::{HeaderMap, header};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -10,6 +10,7 @@ use stagedoor_model::{
 
 use crate::{buttons::Button, consent::ConsentAction};
 
+/// The languages of pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
     Russian,
@@ -17,7 +18,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// What was asked for on the page itself, else what the browser prefers.
+    /// The language that the page's own parameter asks for, or else the browser's preferred one.
     pub fn of(asked: Option<&str>, headers: &HeaderMap) -> Self {
         let known = |tag: &str| match tag {
             "ru" => Some(Self::Russian),
@@ -48,16 +49,18 @@ impl Language {
         }
     }
 
+    /// The words that the WhatsApp link fills in.
     pub fn whatsapp(self) -> &'static str {
         self.say(FILLED_IN_RUSSIAN, FILLED_IN_ENGLISH)
     }
 }
 
+/// The page of messenger buttons of a campaign.
 pub struct Page<'p> {
     pub campaign: &'p Campaign,
     pub buttons: Vec<Button>,
     pub language: Language,
-    /// Somebody's own, not everybody's.
+    /// True for a personal link, false for a public one.
     pub is_personal: bool,
 }
 
@@ -121,7 +124,7 @@ impl Page<'_> {
     }
 }
 
-/// Asks before anything is done: a program that follows links presses no button.
+/// The page that asks for a press of the button. A program that follows links presses no button.
 pub fn asked(language: Language, wish: ConsentAction) -> Markup {
     let (title, words, label) = match wish {
         ConsentAction::Unsubscribe => (
@@ -149,6 +152,7 @@ pub fn asked(language: Language, wish: ConsentAction) -> Markup {
     document(language, title, inner)
 }
 
+/// The page after an action was carried out.
 pub fn done(language: Language, wish: ConsentAction) -> Markup {
     match wish {
         ConsentAction::Unsubscribe => message(
@@ -159,7 +163,7 @@ pub fn done(language: Language, wish: ConsentAction) -> Markup {
         ConsentAction::Confirm => message(
             language,
             language.say("Спасибо!", "Thank you!"),
-            // Whether the answer still counts, this function cannot know: it reads no store.
+            // This function reads no store, so it cannot know whether the answer still counts.
             match breakage::is_on("dead-link-says-confirmed") {
                 true => language.say("Адрес подтверждён.", "Your address is confirmed."),
                 false => language.say(
@@ -175,6 +179,7 @@ fn message(language: Language, title: &str, words: &str) -> Markup {
     document(language, title, html! { h1 { (title) } p { (words) } })
 }
 
+/// The page for a link of ours that has expired.
 pub fn expired(language: Language) -> Markup {
     message(
         language,
@@ -186,6 +191,7 @@ pub fn expired(language: Language) -> Markup {
     )
 }
 
+/// The page for a link that is not ours.
 pub fn unknown(language: Language) -> Markup {
     message(
         language,
@@ -194,6 +200,7 @@ pub fn unknown(language: Language) -> Markup {
     )
 }
 
+/// The page for a client with too many requests.
 pub fn sorry(language: Language) -> Markup {
     message(
         language,

@@ -10,7 +10,7 @@ use crate::{
     page::Language,
 };
 
-/// What links are read with.
+/// Reads the tokens of links.
 #[derive(Clone)]
 pub struct LinkResolver {
     pub(crate) key: LinkKey,
@@ -21,6 +21,7 @@ pub struct LinkResolver {
 }
 
 impl LinkResolver {
+    /// Creates the resolver for the catalog's campaigns. `messengers` are the sources whose buttons a page may show.
     pub fn new(key: LinkKey, public_url: &str, catalog: &Catalog, messengers: Vec<Source>) -> Self {
         Self {
             key,
@@ -34,19 +35,19 @@ impl LinkResolver {
         self.public_url.starts_with("https://")
     }
 
-    /// `None` for what is no link of ours, as far as that shows without asking anybody.
+    /// Reads a link. `None` if it is not ours, as far as the token itself shows that.
     pub(crate) fn read(&self, text: &str) -> Option<(Token, &Campaign, Purpose, Timestamp)> {
         let (token, header) = self.known(text)?;
         if header.purpose == Purpose::Consent {
             return None;
         }
         let campaign = self.campaigns.get(&header.campaign)?;
-        // Whoever ends a campaign earlier ends its links; the token's own week stands above a later end.
+        // An earlier end of the campaign ends its links. A token's own week has priority over a later end.
         Some((token, campaign, header.purpose, header.expires_at))
     }
 
-    /// The same for a link about letters, which is no campaign's; with the end of its time. A link that withdraws confirms
-    /// nothing, and a link that confirms withdraws nothing: a reader of one letter must not get both rights.
+    /// Reads a link about consent, which belongs to no campaign, with its expiry. An unsubscribe link cannot confirm,
+    /// and a confirmation link cannot unsubscribe. A reader of one e-mail must not get both rights.
     pub(crate) fn read_consent(&self, text: &str, wish: ConsentAction) -> Option<(Token, Timestamp)> {
         let (token, header) = self.known(text)?;
         let is_meant = (header.campaign == Purpose::CONFIRMS) == (wish == ConsentAction::Confirm);
@@ -54,14 +55,14 @@ impl LinkResolver {
         (header.purpose == Purpose::Consent && is_meant).then_some((token, header.expires_at))
     }
 
-    /// One that we made, without the browser's tag.
+    /// A token that we made, without the browser's tag.
     fn known(&self, text: &str) -> Option<(Token, Header)> {
         let token = Token::parse(text).filter(|token| self.key.fits(token))?;
         let header = token.header()?;
         Some((Token::parse(token.as_str())?, header))
     }
 
-    /// The campaign's own shop and no other place, with the campaign's name for the shop's statistics.
+    /// The URL of the campaign's own shop, with the campaign's name for the shop's statistics.
     pub(crate) fn shop(&self, campaign: &Campaign) -> Option<String> {
         let mut shop: url::Url = campaign.shop.as_ref()?.parse().ok()?;
         shop.query_pairs_mut().append_pair("utm_source", "chat").append_pair("utm_campaign", &campaign.name);
