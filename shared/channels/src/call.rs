@@ -32,6 +32,10 @@ impl Caller {
         self.0.post(url)
     }
 
+    /// Makes a call and reads its answer.
+    ///
+    /// # Errors
+    /// [`Sending::NotSent`] if the message was not sent, [`Sending::Lost`] if that is unknown.
     pub async fn call(&self, request: RequestBuilder) -> Result<Answer, Sending> {
         let response = request.send().await.map_err(failed)?;
         let status = response.status().as_u16();

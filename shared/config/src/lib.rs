@@ -72,6 +72,7 @@ pub struct Config {
     pub post: Option<SocketAddr>,
 }
 
+/// The CRM's connection, checked and with its credentials.
 #[derive(Debug, Clone)]
 pub struct CrmConfig {
     pub kind: CrmKind,

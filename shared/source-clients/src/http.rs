@@ -35,6 +35,7 @@ pub fn client() -> std::result::Result<reqwest::Client, String> {
 pub struct Sockets(OnceLock<reqwest::Client>);
 
 impl Sockets {
+    /// Returns a client that is created at its first call.
     pub fn lazy() -> Arc<dyn HttpClient> {
         Arc::new(Self::default())
     }

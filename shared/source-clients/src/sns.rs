@@ -16,6 +16,7 @@ pub struct Sns {
 }
 
 impl Sns {
+    /// Creates the client. `base` replaces SNS's address in tests.
     pub fn new(base: Option<String>) -> Self {
         Self { base }
     }

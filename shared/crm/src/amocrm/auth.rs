@@ -51,6 +51,8 @@ pub struct OAuth {
 }
 
 impl OAuth {
+    /// Creates an integration from its client id, client secret and redirect URI. `owner` names this process among
+    /// those that share `store`.
     pub fn new(
         (client_id, client_secret, redirect_uri): (String, String, String),
         store: Arc<dyn Store>,

@@ -17,6 +17,7 @@ use crate::amocrm::{
     wire,
 };
 
+/// The hub's own fields of companies: code, name and type.
 pub const FIELDS: [(&str, &str, &str); 4] = [
     ("STAGEDOOR_ID", "Stagedoor: company", "text"),
     ("STAGEDOOR_INN", "ИНН", "text"),
@@ -119,6 +120,7 @@ async fn by_tax_id(transport: &Transport, inn: &str) -> Result<Option<u64>, CrmE
     Ok(rows.iter().filter(has).filter_map(|row| number(row, "id")).min())
 }
 
+/// The start of a search in Unix seconds, earlier by `skew` seconds.
 pub fn second(since: Option<Timestamp>, skew: i64) -> Option<i64> {
     since.map(|at| at.as_second() - skew)
 }

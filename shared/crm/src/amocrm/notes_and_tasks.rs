@@ -19,10 +19,12 @@ const IDS: usize = 100;
 /// Number of rows on a page.
 const PAGE: usize = 250;
 
+/// The JSON of a note on a contact.
 pub fn note(contact: u64, text: &str) -> Value {
     json!({ "entity_id": contact, "note_type": "common", "created_by": 0, "params": { "text": text } })
 }
 
+/// The JSON of a task on a contact, due at `until`.
 pub fn task(contact: u64, text: &str, until: Timestamp) -> Value {
     json!({
         "entity_id": contact, "entity_type": "contacts", "task_type_id": 1, "text": text,
@@ -49,6 +51,7 @@ pub async fn tell_managers(transport: &Transport, rows: &[(u64, u64)], tagged: &
     }
 }
 
+/// Pairs of contact and text of the notes since `since`, in Unix seconds.
 pub async fn notes_of(
     transport: &Transport,
     contacts: &BTreeSet<u64>,
@@ -59,6 +62,7 @@ pub async fn notes_of(
     walk(transport, ("/api/v4/contacts/notes", "notes"), filter, contacts, since, words).await
 }
 
+/// Pairs of contact and text of the tasks since `since`, in Unix seconds.
 pub async fn tasks_of(
     transport: &Transport,
     contacts: &BTreeSet<u64>,

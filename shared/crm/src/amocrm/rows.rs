@@ -217,7 +217,7 @@ impl AmoCrm {
 mod tests {
     use super::Pages;
 
-    /// Reads until the page of an id is found; the answer is how many calls that took.
+    /// Reads pages until the page of an id is found. Returns the number of calls.
     fn search(pages: &mut Pages, id: u64, account: u64) -> u32 {
         for calls in 1..40 {
             let page = pages.guess(id);

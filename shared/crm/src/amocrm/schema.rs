@@ -50,6 +50,10 @@ pub struct Schema {
 const WON: u64 = 142;
 const LOST: u64 = 143;
 
+/// Reads the account's schema and creates missing fields.
+///
+/// # Errors
+/// If a call fails.
 pub async fn read(transport: &Transport) -> Result<Schema, CrmError> {
     let mut schema = Schema {
         contact_fields: fields(transport, "contacts", &CONTACT_FIELDS).await?,
@@ -80,6 +84,7 @@ pub async fn read_stages(transport: &Transport, schema: &mut Schema) -> Result<(
     Ok(())
 }
 
+/// Reads the ids of an entity's fields by code, and creates those of `own` that are missing.
 pub async fn fields(
     transport: &Transport,
     entity: &str,
@@ -115,6 +120,7 @@ pub async fn get(transport: &Transport, path: &str) -> Result<Option<Value>, Crm
     transport.call(Method::GET, path, None).await.map_err(unusable)
 }
 
+/// The error of a call that set-up needs.
 pub fn unusable(failure: Failure) -> CrmError {
     match failure {
         Failure::Unusable(error) => error,
@@ -125,6 +131,7 @@ pub fn unusable(failure: Failure) -> CrmError {
     }
 }
 
+/// The rows of an answer, under `_embedded`.
 pub fn items<'v>(answer: Option<&'v Value>, entity: &str) -> Vec<&'v Value> {
     let list = answer.and_then(|answer| answer.get("_embedded")?.get(entity)?.as_array());
     list.into_iter().flatten().collect()

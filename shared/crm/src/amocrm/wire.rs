@@ -190,6 +190,7 @@ pub fn foreign(held: Option<&Value>, person: PersonId, other_ids: &BTreeSet<Pers
     values(held?, "STAGEDOOR_ID").first().and_then(|text| misidentified(text, person, other_ids))
 }
 
+/// A contact of the CRM as an event, with the time of its change. `None` if it cannot be read.
 pub fn mirrored(contact: &Value, region: Region) -> Option<(Timestamp, Body)> {
     let (phones, emails) = (values(contact, "PHONE"), values(contact, "EMAIL"));
     let mut identifiers: BTreeSet<Identifier> =

@@ -195,6 +195,7 @@ impl<'t> Maker<'t> {
         self.revise(number, fields, &held).await
     }
 
+    /// Writes the fields whose values differ from the present record, and checks the answer.
     pub async fn revise(&self, number: u64, fields: Fields, held: &Value) -> WriteOutcome {
         let stale = changed(&fields, held);
         let mut row: Fields = fields.into_iter().filter(|(field, _)| stale.contains(field)).collect();

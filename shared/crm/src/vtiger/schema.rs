@@ -94,10 +94,12 @@ pub(super) struct Invoices {
 }
 
 impl Module {
+    /// The CRM's id of a record with this number, such as `12x34`.
     pub fn of(&self, number: u64) -> String {
         format!("{}x{number}", self.prefix)
     }
 
+    /// The name of one of the hub's own fields in the CRM. `None` if the module does not have it.
     pub fn own(&self, what: &str) -> Option<&str> {
         self.own.get(what).map(String::as_str)
     }

@@ -39,6 +39,7 @@ impl WriteFailures {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Records a successful write of a row.
     pub fn taken(&self, kind: &str, row: &str) {
         let mut known = self.known();
         *known.taken.entry(kind.to_owned()).or_default() += 1;
@@ -88,7 +89,7 @@ mod tests {
         let mut verdicts = Vec::new();
         for other in 0..3 {
             failures.taken("revise Contacts", &format!("other {other}"));
-            // Of another kind: it proves nothing.
+            // A write of another kind proves nothing.
             failures.taken("create Potentials", "7");
             verdicts.push(failures.verdict("revise Contacts", "1", 0));
             verdicts.push(failures.verdict("revise Contacts", "1", 0));
