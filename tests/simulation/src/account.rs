@@ -1,4 +1,4 @@
-//! What a CRM holds, as a manager sees it.
+//! The content of a CRM, as a manager sees it.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,9 @@ pub struct Contact {
     pub id: u64,
     pub phones: BTreeSet<String>,
     pub emails: BTreeSet<String>,
-    /// The hub's own id of its person; empty where the hub did not make it.
+    /// The hub's id of the person. Empty if the hub did not make the contact.
     pub own: String,
-    /// It is marked as a duplicate of another contact.
+    /// True if the contact is marked as a duplicate of another one.
     pub duplicate: bool,
     /// The contact that the last such mark names.
     pub duplicate_of: Option<u64>,
@@ -32,15 +32,15 @@ impl Contact {
 pub struct Deal {
     pub id: u64,
     pub contact: Option<u64>,
-    /// The hub's own id of its person.
+    /// The hub's id of the person.
     pub own: String,
-    /// The organiser's key of the show, by the hub's own id in the deal.
+    /// The organiser's key of the show, from the hub's id in the deal.
     pub show: String,
-    /// In kopecks.
+    /// The price in kopecks.
     pub price: i64,
     pub stage: String,
     pub duplicate: bool,
-    /// It is told that the show was called off.
+    /// True if the deal says that the show is cancelled.
     pub cancelled: bool,
     /// When the show begins, in seconds of Unix time.
     pub starts_at: Option<i64>,
@@ -50,11 +50,11 @@ pub struct Deal {
 #[derive(Debug, Clone, Default)]
 pub struct Invoice {
     pub id: u64,
-    /// `<source>:<the shop's id>`.
+    /// The order's name: `<source>:<the shop's id>`.
     pub order: String,
     pub contact: Option<u64>,
     pub deal: Option<u64>,
-    /// In kopecks: what all lines come to, what came and is still there, and what is open.
+    /// In kopecks: the sum of all lines, the money received less refunds, and the open balance.
     pub total: i64,
     pub received: i64,
     pub open: i64,
@@ -63,23 +63,23 @@ pub struct Invoice {
 
 #[derive(Debug, Clone, Default)]
 pub struct Account {
-    /// None in a CRM that has none.
+    /// `None` in a CRM without invoices.
     pub invoices: Option<Vec<Invoice>>,
     pub contacts: Vec<Contact>,
     pub deals: Vec<Deal>,
-    /// Webhooks tell of its changes; else the hub has to ask.
+    /// True if the CRM sends webhooks; otherwise the hub polls.
     pub tells: bool,
-    /// Prices are whole roubles, rounded down.
+    /// True if prices are whole roubles, rounded down.
     pub in_roubles: bool,
 }
 
 impl Account {
-    /// What a price of so many kopecks is here.
+    /// A price in kopecks as this CRM shows it.
     pub fn told(&self, kopecks: i64) -> i64 {
         if self.in_roubles { kopecks / 100 * 100 } else { kopecks }
     }
 
-    /// What it holds, a line a row.
+    /// The content, one line a row.
     pub fn lines(&self) -> Vec<String> {
         let contacts = self.contacts.iter().map(|one| {
             let Contact { id, phones, emails, own, duplicate, name, .. } = one;

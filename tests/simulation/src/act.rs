@@ -1,4 +1,4 @@
-//! What happens in a world: each action changes the truth, and sends what a provider would send of it.
+//! The actions of a world. Each action changes the truth, and sends what a provider would send about it.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     world::{FormFact, OrderFact, SHOWS, Shop, TicketFact},
 };
 
-/// What shops and their buyers do beside the plain way of an order.
+/// Behaviour of shops and buyers beside the plain course of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Habit {
     /// Two changes of one order within one second.
@@ -26,13 +26,13 @@ pub enum Habit {
     Transfer,
     /// One cashier types one e-mail for all who have none.
     CashierEmail,
-    /// A payment provider tells of payments, and the shop does not always.
+    /// A payment provider reports payments, and the shop not always.
     Stripe,
-    /// A payment provider gives money back, and the shop does not tell.
+    /// A payment provider refunds money without a report from the shop.
     StripeRefund,
-    /// It gives back a part of the money.
+    /// A payment provider refunds a part of the money.
     PartialRefund,
-    /// A refund fails at the payer's bank days later: the money stays.
+    /// A refund fails at the payer's bank days later, so that the money stays.
     FailedRefund,
     /// Two humans have one phone, and each an e-mail of their own.
     Family,
@@ -40,15 +40,15 @@ pub enum Habit {
     Sqlite,
     /// Prices have kopecks.
     Kopecks,
-    /// Orders are paid at YooKassa.
+    /// Orders are paid through YooKassa.
     Yookassa,
     /// Orders are placed in pretix.
     Pretix,
     /// Orders are placed in Ticketscloud.
     Ticketscloud,
-    /// Notifications that only point to something are lost, some for good.
+    /// Notifications that only point to an object are lost, some for good.
     LostNotices,
-    /// Shows are called off, moved, and on again.
+    /// Shows are cancelled, moved, and restored.
     Shows,
     /// Companies buy.
     Company,
@@ -56,25 +56,25 @@ pub enum Habit {
     Consents,
     /// People write to a bot, and say a stop word there.
     Chats,
-    /// A stranger types somebody's phone or e-mail, into a page's form or the bot.
+    /// A stranger types another person's phone or e-mail, into a page's form or the bot.
     Strangers,
-    /// Some worlds begin in the evening or before the day, and a night passes in some.
+    /// Some worlds begin in the evening or before the day; a night passes in some.
     Nights,
 }
 
-/// A world in which something happens.
+/// A world and the actors in it.
 pub struct Actors {
     pub shared: Arc<Shared>,
     pub story: Story,
     pub rng: Rng,
-    /// Numbers of orders, tickets and deliveries.
+    /// The counter for ids of orders, tickets and deliveries.
     serial: u64,
-    /// Orders with somebody else's e-mail.
+    /// Orders with another person's e-mail.
     pub wrong: Vec<usize>,
-    /// Humans who buy at a cashier's desk.
+    /// Humans who wait to buy at the cashier's desk.
     pub at_cashier: Vec<usize>,
     pub habits: Vec<Habit>,
-    /// Deliveries that are under way.
+    /// The number of deliveries on their way.
     pub under_way: Arc<std::sync::atomic::AtomicU32>,
 }
 
@@ -94,8 +94,8 @@ impl Actors {
         Timestamp::from_second(now.as_second()).unwrap_or(now)
     }
 
-    /// Sends a delivery as providers do: late, twice, and again until it is acknowledged. `word` is what the journal has
-    /// to hold then.
+    /// Sends a delivery as providers do: late, twice, and again until it is acknowledged. The journal must hold
+    /// `word` then.
     pub fn send(&mut self, word: String, make: impl Fn(Timestamp) -> SignedRequest + Send + Sync + 'static) {
         let make = Arc::new(make);
         for _ in 0..if self.rng.once_in(5) { 2 } else { 1 } {
@@ -122,7 +122,7 @@ impl Actors {
         }
     }
 
-    /// Somebody fills in a form of the site.
+    /// A random human fills in a form of the site.
     pub fn form(&mut self) {
         let human = self.rng.below(self.story.world.humans.len());
         let Some(who) = self.story.world.humans.get(human).cloned() else { return };
@@ -130,7 +130,7 @@ impl Actors {
         self.form_with(human, identifiers);
     }
 
-    /// A form that a human fills in with these identifiers.
+    /// This human fills in a form with these identifiers.
     pub fn form_with(&mut self, human: usize, identifiers: BTreeSet<String>) {
         let Some(who) = self.story.world.humans.get(human).cloned() else { return };
         let id = format!("w{}", self.serial());
@@ -153,13 +153,13 @@ impl Actors {
         self.send(word, move |now| deliver::form(&who, &fact, &id, now));
     }
 
-    /// Somebody places an order.
+    /// A random human places an order.
     pub fn order(&mut self) {
         let human = self.rng.below(self.story.world.humans.len());
         self.order_of(human, None);
     }
 
-    /// An order of this human, with this e-mail in place of their own.
+    /// This human places an order, with this e-mail in place of their own.
     pub fn order_of(&mut self, human: usize, email: Option<String>) {
         let Some(who) = self.story.world.humans.get(human).cloned() else { return };
         let shop = self.shop();
@@ -169,7 +169,7 @@ impl Actors {
             identifiers = [phone.clone(), email].into();
         }
         if shop == Shop::BoxOffice {
-            // A family has one account there.
+            // A family has one account at the shop.
             identifiers.insert(format!("customer:{}", 7_000 + who.family));
         }
         let show = self.rng.below(SHOWS.len());
@@ -257,7 +257,7 @@ impl Actors {
         self.send(fact.word(), move |now| deliver::order(&who, &fact, &id, now));
     }
 
-    /// An order goes on: it is paid, given back in part or whole, or let go.
+    /// Changes an order: it is paid, refunded in part or whole, or cancelled.
     pub fn change_order(&mut self) {
         let now = self.now();
         let open: Vec<usize> = (0..self.story.world.orders.len())
@@ -269,11 +269,11 @@ impl Actors {
             return;
         }
         let Some(fact) = self.story.world.orders.get_mut(index) else { return };
-        // Within one second nobody could tell whether a sum of refunds has the one in it that failed.
+        // Within one second a sum of refunds does not show whether it includes the failed one.
         if fact.given_back_at == Some(now) {
             return;
         }
-        // Shops tell the time in seconds: two changes within one are told apart by what they say.
+        // Shops give times in seconds: only their content distinguishes two changes within one.
         fact.updated_at = now;
         let what = match fact.paid_at {
             None if cancel => {
@@ -301,7 +301,7 @@ impl Actors {
         self.send_order(fact);
     }
 
-    /// What was under way is there.
+    /// True if no delivery is on its way.
     pub fn is_still(&self) -> bool {
         self.under_way.load(std::sync::atomic::Ordering::Relaxed) == 0
     }

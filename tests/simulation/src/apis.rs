@@ -1,4 +1,4 @@
-//! The APIs of shops and payment providers that the hub asks back, and what breaks there.
+//! The APIs of shops and payment providers that the hub asks, and their faults.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -29,7 +29,7 @@ pub enum ApiFault {
     Hanging,
     /// Each answer takes eight seconds.
     Slow,
-    /// pretix answers from a copy of its database that is behind.
+    /// pretix answers from an outdated copy of its database.
     Behind,
 }
 
@@ -44,7 +44,7 @@ pub struct Apis {
     pub payments: Payments,
     pub pretix: Pretix,
     pub ticketscloud: Ticketscloud,
-    /// Until when what breaks.
+    /// Current faults with their end.
     struck: Struck,
 }
 

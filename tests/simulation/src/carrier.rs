@@ -15,24 +15,24 @@ use tower::ServiceExt;
 
 use crate::rng::Rng;
 
-/// Bytes of an answer at most.
+/// The most bytes of an answer.
 const MOST: usize = 64 << 20;
 
-/// The calls of a CRM in their order, for those who look for a cause. It keeps no lines until it is opened.
+/// The calls of a CRM in order, for debugging. It keeps no lines until it is opened.
 #[derive(Debug, Clone, Default)]
 pub struct CallLog(Arc<Mutex<Log>>);
 
 #[derive(Debug, Default)]
 struct Log {
     lines: Option<Vec<Call>>,
-    /// When contacts were read last.
+    /// The time of the last read of contacts.
     read_at: Option<Instant>,
 }
 
-/// When a call was made or answered, and a line of it.
+/// The time of a call or an answer, and its line.
 pub type Call = (Instant, String);
 
-/// The longest time between the hub's look at a contact and its write: the ways of a few calls.
+/// The longest time between the hub's read of a contact and its write: the travel time of a few calls.
 const READING: Duration = Duration::from_secs(1);
 
 impl CallLog {
@@ -60,8 +60,8 @@ impl CallLog {
         }
     }
 
-    /// Whether the hub may be between its look at a contact and its write. amoCRM knows no write on condition: what a manager
-    /// saves in these tenths of a second is overwritten.
+    /// True if the hub may be between its read of a contact and its write. amoCRM has no conditional write, so the
+    /// hub overwrites a manager's save in these tenths of a second.
     pub fn is_reading(&self) -> bool {
         self.log().read_at.is_some_and(|at| at.elapsed() < READING)
     }
@@ -83,7 +83,7 @@ impl Carrier {
         Self { router, timeout, rng: Mutex::new(rng), calls }
     }
 
-    /// How long a request is under way.
+    /// The random travel time of a request.
     fn way(&self) -> Duration {
         let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
         Duration::from_millis(rng.between(20, 180))
@@ -96,7 +96,7 @@ impl HttpClient for Carrier {
         let (router, way, calls) = (self.router.clone(), self.way(), self.calls.clone());
         calls.note(|| format!("  > {} {} {}", request.method(), request.uri().path(), text(request.body())));
         calls.note_reading(&request);
-        // A server goes on when its caller has hung up.
+        // A server continues when its caller has hung up.
         let served = tokio::spawn(async move {
             tokio::time::sleep(way).await;
             let Ok(answer) = router.oneshot(request.map(Body::from)).await;

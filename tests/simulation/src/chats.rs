@@ -10,18 +10,18 @@ use crate::{
     consent::{BEGUN, ConsentFact, TELEGRAM},
 };
 
-/// A chat whose human shared a phone in it.
+/// A chat in which a human shared a phone.
 #[derive(Debug, Clone)]
 pub struct TalkFact {
     pub human: usize,
     /// The chat's id and the phone.
     pub identifiers: BTreeSet<String>,
-    /// The delivery that told of the phone.
+    /// The delivery with the phone.
     pub word: String,
 }
 
 impl Actors {
-    /// Somebody opens a chat and shares their phone; later they write, say a stop word, or begin anew.
+    /// A human opens a chat and shares their phone. Later they write, say a stop word, or start again.
     pub fn chat(&mut self) {
         let human = self.rng.below(self.story.world.humans.len());
         let chat = format!("{TELEGRAM}{human:03}");
@@ -39,7 +39,7 @@ impl Actors {
         }
     }
 
-    /// The word of a delivery is the nickname that they have in it.
+    /// Sends a message. The nickname in it is the delivery's word.
     fn say(
         &mut self,
         human: usize,
@@ -61,7 +61,7 @@ impl Actors {
         let Some(phone) = self.story.world.humans.get(human).map(|who| who.phones[0].clone()) else { return };
         let shared = phone.clone();
         let word = self.say(human, chat, "p", move |fan, serial, at| fan.share_phone(&shared, serial, at));
-        // Who writes first and is heard to begin later has opened it all the same.
+        // A message that arrives before the start of the chat opens the chat, too.
         self.note_consent(human, (Channel::Messenger, true, BEGUN), [chat.to_owned()].into(), &word);
         let identifiers = [chat.to_owned(), phone].into();
         self.story.world.conversations.push(TalkFact { human, identifiers, word });
@@ -78,7 +78,7 @@ impl Actors {
             addresses,
             at,
             word,
-            // The hub finds it out from the conversation.
+            // The hub learns it from the conversation.
             mark: format!("telegram:{chat}"),
             method: "chat.stopped",
         });

@@ -21,48 +21,48 @@ use crate::{
 /// Every invariant, in the order in which they are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Invariant {
-    /// Nobody waits for ever: neither events, nor people, nor refused rows.
+    /// No event, person or refused row waits for ever.
     NobodyWaits,
-    /// After a join, nothing of the absorbed person waits for a manager.
+    /// After a join, no row of the merged person waits for a manager.
     JoinedAskNothing,
-    /// What was acknowledged is in the journal.
+    /// The journal holds every acknowledged delivery.
     NothingIsLost,
     /// No account sees more requests in any second than it allows.
     RateIsKept,
     /// A human who should have a contact has exactly one.
     OneContact,
-    /// A late effect or a crash leaves no second row of one person that is not marked as such.
+    /// A late effect or a crash leaves no unmarked second row of one person.
     MadeOnce,
-    /// No contact holds what two humans own.
+    /// No contact holds identifiers of two humans.
     NoStrangers,
     /// A person has one live deal for a show.
     OneDeal,
-    /// The price of a deal is the money kept.
+    /// The price of a deal is the money paid less refunds.
     Money,
-    /// The stage of a deal is that of its facts, or a manager's.
+    /// The stage of a deal follows from its facts, or from a manager's move.
     DealStage,
-    /// A closed deal is open again with an order that is placed or paid later; of CRMs that tell of no changes.
+    /// A closed deal reopens with a later order or payment. Only for CRMs without webhooks.
     OpenedAgain,
-    /// An order that was paid, or that a company placed, has one live invoice: its sums, and where it belongs.
+    /// An order that was paid, or that a company placed, has one live invoice with the right sums and parents.
     Invoices,
-    /// A deal says of its show what the shop said last.
+    /// A deal shows the last known state of its show.
     ShowState,
     /// What a manager added to a contact stays.
     ManagersValues,
-    /// A manager's move stays until something new happens.
+    /// A manager's move stays until a new event.
     ManagersMoves,
-    /// No advertising without a standing consent or at night.
+    /// No advertising without a consent, or at night.
     Advertising,
-    /// No message reaches anybody twice.
+    /// Nobody gets a message twice.
     WrittenOnce,
-    /// Each holder of a live ticket was told how its show stands.
+    /// Each holder of a live ticket was informed about the state of its show.
     ServiceNews,
 }
 
-/// How late the hub may hear of money.
+/// How late the hub may learn of money.
 const TOLD_LATE: SignedDuration = SignedDuration::from_mins(30);
 
-/// A broken invariant in a sentence.
+/// A broken invariant, in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     pub invariant: Invariant,
@@ -73,7 +73,7 @@ pub fn broken(invariant: Invariant, what: String) -> Violation {
     Violation { invariant, what }
 }
 
-/// All that is broken now.
+/// All invariants that are broken now.
 pub async fn check(shared: &Shared, story: &Story) -> Vec<Violation> {
     let mut found = Vec::new();
     waiting(shared, &mut found).await;
@@ -152,8 +152,8 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
     if story.deleted_humans.iter().any(|human| story.world.are_one(*human, person.human)) {
         return;
     }
-    // A contact of the hub stays theirs where a manager took the value away that it was made for. One that holds somebody
-    // else's values is that one's: theirs stood there while the two were taken for one.
+    // A contact of the hub stays the person's after a manager removed the value that it was made for. A contact with
+    // another human's values belongs to that human: the values stood there while the two were taken for one.
     let strangers = || story.world.humans.iter().filter(|one| one.family != human.family);
     let is_anothers = |contact: &Contact| {
         let mut values = contact.phones.iter().chain(&contact.emails);
@@ -180,7 +180,7 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
         let prices: Vec<i64> = own.map(|deal| deal.price).collect();
         let lost = if account.in_roubles { 100 * prices.len().try_into().unwrap_or(0) } else { 1 };
         let off = expected - prices.iter().sum::<i64>();
-        // A deal that a manager deleted holds nothing.
+        // A deal that a manager deleted has no price.
         if prices.len() == person.deals.len() && !(0..lost).contains(&off) {
             let prices: Vec<String> = prices.into_iter().map(roubles).collect();
             let what = format!("{}: the deals hold {prices:?}, expected {} together", human.name, roubles(expected));
@@ -210,7 +210,7 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
         shows(deal, show, story, &about, found);
         let moved = story.moves.get(&deal.id);
         match moved {
-            // Money of which the hub learns after the move counts, though it came or went before.
+            // Money that the hub learns of after the move counts, even if it moved before.
             Some((at, _)) if *at < truth.touched_at + TOLD_LATE && truth.stages.contains(deal.stage.as_str()) => {}
             Some((at, stage)) if *at > truth.touched_at && deal.stage != *stage => {
                 let what = about(format!("a manager moved deal {} to {stage:?}, now {:?}", deal.id, deal.stage));
@@ -228,8 +228,8 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
     }
 }
 
-/// Rows that came out of the recycle bin and that the hub does not know: deleted before it knew their numbers, and restored
-/// in a CRM that tells of nothing, they are like any row that stood there before the hub.
+/// Rows from the recycle bin that the hub does not know. They were deleted before the hub knew their numbers and
+/// restored in a CRM without webhooks. Such rows count as older than the hub.
 async fn unheard(shared: &Shared, story: &Story) -> Vec<(Row, u64)> {
     let mut unheard = Vec::new();
     for (row, id) in story.restored.iter().filter(|_| !shared.crm.account().tells) {
@@ -241,8 +241,8 @@ async fn unheard(shared: &Shared, story: &Story) -> Vec<(Row, u64)> {
     unheard
 }
 
-/// Of rows with one id of the hub one counts. The CRM has no key that would keep a call that came twice from making a second
-/// row: such a row is marked for a manager, as the rows of joined people are.
+/// Of rows with one id of the hub, one may be unmarked. The CRM has no key that stops a repeated call from making a
+/// second row. Such a row is marked for a manager, as rows of joined people are.
 fn made_once(account: &Account, unheard: &[(Row, u64)], found: &mut Vec<Violation>) {
     let mut known = BTreeSet::new();
     let is_heard = |row: Row, id: u64| !unheard.contains(&(row, id));

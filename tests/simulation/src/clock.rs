@@ -1,4 +1,4 @@
-//! The one clock of a simulated world: tokio's paused time, as instants.
+//! The one clock of a simulated world: tokio's paused time as timestamps.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use tokio::time::Instant;
 /// 2027-03-01, 10:00 in Moscow.
 const BEGIN: i64 = 1_803_884_400;
 
-/// Its beginning, and that in seconds of Unix time.
+/// The beginning as an instant and in seconds of Unix time.
 #[derive(Debug, Clone, Copy)]
 pub struct VirtualClock(Instant, i64);
 
 impl VirtualClock {
-    /// A clock that begins now, in a runtime whose time is paused: so many minutes after 10:00 in Moscow.
+    /// A clock that begins now, this many minutes after 10:00 in Moscow. The runtime's time must be paused.
     pub fn start(minutes: i64) -> Self {
         Self(Instant::now(), BEGIN + minutes * 60)
     }
@@ -29,7 +29,7 @@ impl VirtualClock {
         Arc::new(self)
     }
 
-    /// Time since the beginning, as a story tells it.
+    /// The time since the beginning, as a story prints it.
     pub fn told(self) -> String {
         self.told_of(Instant::now())
     }

@@ -1,4 +1,4 @@
-//! What people say about being written to, and where they say it.
+//! The consents and withdrawals of people, and the ways in which they state them.
 
 use std::collections::BTreeSet;
 
@@ -8,20 +8,20 @@ use stagedoor_testkit::{SignedRequest, form, unisender};
 
 use crate::{act::Actors, world::FormFact};
 
-/// One word of a human about a channel.
+/// One statement of a human about a channel.
 #[derive(Debug, Clone)]
 pub struct ConsentFact {
     pub human: usize,
     pub channel: Channel,
     pub given: bool,
-    /// A withdrawal that ends every channel.
+    /// True for a withdrawal from every channel.
     pub for_all: bool,
-    /// The addresses that were told with it.
+    /// The addresses in the delivery.
     pub addresses: BTreeSet<String>,
     pub at: Timestamp,
-    /// The delivery that told of it.
+    /// The word of the delivery.
     pub word: String,
-    /// By what its row in the journal is known: a text, and the hub's name of how it was said.
+    /// How the journal names it: a text in its row, and the hub's name of the method.
     pub mark: String,
     pub method: &'static str,
 }
@@ -29,10 +29,10 @@ pub struct ConsentFact {
 pub const MAIL_KEY: &str = "simulated-unisender-key";
 pub const SMS_HOOK: &str = "simulated-sms-hook";
 
-/// The method of a chat that was opened: it brings nobody back who withdrew.
+/// The method of an opened chat. It does not reverse a withdrawal.
 pub const BEGUN: &str = "begun";
 
-/// Whether a channel reaches an address.
+/// True if a channel reaches an address.
 pub fn reaches(channel: Channel, address: &str) -> bool {
     match channel {
         Channel::Email => address.contains('@'),
@@ -41,11 +41,11 @@ pub fn reaches(channel: Channel, address: &str) -> bool {
     }
 }
 
-/// How ids of chats begin in a world.
+/// The prefix of chat ids in a world.
 pub const TELEGRAM: &str = "5550000";
 
 impl Actors {
-    /// The boxes of a form: what is said of each channel.
+    /// Fills in the boxes of a form, one for each channel.
     pub fn boxes(&mut self, fact: &mut FormFact, word: &str) {
         for channel in [Channel::Email, Channel::Sms] {
             let given = match self.rng.below(8) {
@@ -66,7 +66,7 @@ impl Actors {
         addresses: BTreeSet<String>,
         word: &str,
     ) {
-        // What is said in no form is said of every channel.
+        // A statement outside a form concerns every channel.
         let (at, word, for_all) = (self.now(), word.to_owned(), !given && !method.is_empty());
         let mark = word.clone();
         self.story.world.consents.push(ConsentFact {
@@ -82,7 +82,7 @@ impl Actors {
         });
     }
 
-    /// Somebody wants no more advertising.
+    /// A random human withdraws from advertising.
     pub fn withdraw(&mut self) {
         let given: Vec<ConsentFact> = self.story.world.consents.iter().filter(|one| one.given).cloned().collect();
         let Some(fact) = self.rng.pick(&given).cloned() else { return };
@@ -97,7 +97,7 @@ impl Actors {
         self.story.world.humans.get(human).map(|who| who.name.clone()).unwrap_or_default()
     }
 
-    /// The mail provider tells that somebody unsubscribed there.
+    /// The mail provider reports that the human unsubscribed there.
     fn withdraw_by_mail(&mut self, fact: &ConsentFact) {
         let Some(address) = fact.addresses.iter().find(|one| reaches(Channel::Email, one)).cloned() else { return };
         let list = 700_000 + self.serial();
@@ -111,11 +111,11 @@ impl Actors {
         });
     }
 
-    /// A stop word by SMS.
+    /// The human sends a stop word by SMS.
     fn withdraw_by_sms(&mut self, fact: &ConsentFact) {
         let Some(phone) = fact.addresses.iter().find(|one| reaches(Channel::Sms, one)).cloned() else { return };
         let (id, at, word) = (self.serial().to_string(), self.now(), format!("phone:{phone}"));
-        // Said twice, the word would not tell which of them was heard.
+        // A repeated word would not show which of the two the hub read.
         if self.story.world.consents.iter().any(|one| one.word == word) {
             return;
         }
@@ -130,7 +130,7 @@ impl Actors {
         });
     }
 
-    /// One click in a letter that they got.
+    /// A human clicks "unsubscribe" in a letter.
     fn withdraw_by_click(&mut self) {
         let letters: Vec<(String, String)> = self
             .shared
@@ -155,7 +155,7 @@ impl Actors {
     }
 }
 
-/// As providers tell a time, in UTC.
+/// A time in UTC, as providers write it.
 fn told(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }

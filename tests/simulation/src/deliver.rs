@@ -1,4 +1,4 @@
-//! The bytes that providers send of what humans did, signed as each signs.
+//! The bytes that providers send about human actions, with each provider's signature.
 
 use serde_json::{Value, json};
 use stagedoor_model::{Channel, Timestamp};
@@ -20,7 +20,7 @@ fn email(one: &str) -> bool {
     one.contains('@')
 }
 
-/// `id` names the delivery: it is the same over retries.
+/// A form. `id` names the delivery and stays the same over retries.
 pub fn form(human: &Human, fact: &FormFact, id: &str, now: Timestamp) -> SignedRequest {
     let show = SHOWS.get(fact.show).map(|show| show.key);
     let boxes = fact.boxes.iter().map(|(channel, given)| {
@@ -33,7 +33,7 @@ pub fn form(human: &Human, fact: &FormFact, id: &str, now: Timestamp) -> SignedR
     form_signed("/website/site", &body, "simulated-site-secret", id, now)
 }
 
-/// A page's form, which bears no signature: a stranger types what they like.
+/// A page's form without a signature, in which a stranger types anything.
 pub fn claim(fact: &Claim, name: &str) -> SignedRequest {
     let boxes = [Channel::Email, Channel::Sms].map(|channel| {
         json!({ "purpose": "marketing", "channel": channel.name(), "given": fact.given, "wording": "site-1" })
@@ -48,7 +48,7 @@ pub fn claim(fact: &Claim, name: &str) -> SignedRequest {
         .header("x-stagedoor-key", "simulated-landing-key")
 }
 
-/// The whole order as it stands, in the way of its shop.
+/// The whole present order, in the format of its shop.
 pub fn order(human: &Human, fact: &OrderFact, id: &str, now: Timestamp) -> SignedRequest {
     match fact.shop {
         Shop::Own => form_signed("/ticketing/shop", &own(human, fact), "simulated-shop-secret", id, now),
@@ -67,7 +67,7 @@ pub fn order(human: &Human, fact: &OrderFact, id: &str, now: Timestamp) -> Signe
     }
 }
 
-/// Numbers of companies as the tax office gives them, with a right check digit.
+/// INNs of companies, with a valid check digit.
 const INNS: [&str; 2] = ["7707083893", "7736050003"];
 
 fn own(human: &Human, fact: &OrderFact) -> Value {
@@ -128,7 +128,7 @@ fn of_box_office(human: &Human, fact: &OrderFact) -> Value {
     })
 }
 
-/// A payment at Stripe of an order of the shop; `kind` and `object` are Stripe's own.
+/// A payment at Stripe for an order of the shop. `kind` and `object` are Stripe's own.
 pub fn stripe(kind: &str, object: &Value, at: Timestamp, now: Timestamp) -> SignedRequest {
     let event = json!({ "id": "evt", "object": "event", "created": at.as_second(), "type": kind, "data": { "object": object } });
     let signed_request = posted("/ticketing/stripe", &event);
@@ -138,13 +138,13 @@ pub fn stripe(kind: &str, object: &Value, at: Timestamp, now: Timestamp) -> Sign
     signed_request.header("stripe-signature", &format!("t={},v1={proof}", now.as_second()))
 }
 
-/// Something happened at YooKassa to the payment or the refund with this id.
+/// YooKassa's notification about the payment or refund with this id.
 pub fn yookassa(kind: &str, id: &str) -> SignedRequest {
     let body = json!({ "type": "notification", "event": kind, "object": { "id": id, "status": "succeeded" } });
     posted("/ticketing/yookassa/simulated-yookassa-path", &body)
 }
 
-/// Something happened to an order in pretix.
+/// pretix's notification about an order.
 pub fn pretix(fact: &OrderFact, notification: u64) -> SignedRequest {
     let event = fact.tickets.first().and_then(|ticket| SHOWS.get(ticket.show)).map(|show| show.pretix);
     let body = json!({
@@ -154,7 +154,7 @@ pub fn pretix(fact: &OrderFact, notification: u64) -> SignedRequest {
     posted("/ticketing/pretix/simulated-pretix-path", &body)
 }
 
-/// Something happened to an order in Ticketscloud.
+/// Ticketscloud's notification about an order.
 pub fn ticketscloud(fact: &OrderFact, number: u64) -> SignedRequest {
     let status = crate::ticketscloud::status(fact);
     let data = json!({ "id": crate::ticketscloud::id(fact), "status": status, "number": number });
@@ -162,7 +162,7 @@ pub fn ticketscloud(fact: &OrderFact, number: u64) -> SignedRequest {
     posted("/ticketing/cloud/simulated-ticketscloud-path", &body)
 }
 
-/// The shop calls a show off, or moves it; `at` is when it decided that.
+/// A show that the shop cancels or moves. `at` is the time of that decision.
 pub fn show(fact: &ShowFact, truth: ShowTruth, at: Timestamp, id: &str, now: Timestamp) -> SignedRequest {
     let kind = if truth.cancelled { "show.cancelled" } else { "show.rescheduled" };
     let starts_at = truth.starts_at.map(|at| at.to_string());

@@ -1,4 +1,4 @@
-//! What shops, buyers and payment providers do beside the plain way of an order.
+//! Behaviour of shops, buyers and payment providers beside the plain course of an order.
 
 use stagedoor_model::Timestamp;
 
@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Actors {
-    /// Something that is not every day's; it does nothing where the world has no such habit.
+    /// Plays one habit. Does nothing if the world does not have it.
     pub fn habit(&mut self, habit: Habit) {
         match habit {
             Habit::SameSecond
@@ -46,12 +46,12 @@ impl Actors {
         }
     }
 
-    /// Buyers correct the e-mails that they typed wrong.
+    /// Buyers correct all wrong e-mails.
     pub fn correct_all(&mut self) {
         for index in std::mem::take(&mut self.wrong) {
             let now = self.now();
             let Some(fact) = self.story.world.orders.get_mut(index) else { continue };
-            // Within the same second nobody knows which is the later word.
+            // Within one second the order of the changes is unknown.
             if fact.updated_at >= now {
                 self.wrong.push(index);
                 continue;
@@ -75,7 +75,7 @@ impl Actors {
                 && one.human != to
                 && one.company.is_none()
                 && !self.wrong.contains(index)
-                // Shops tell the time in seconds: of two buyers within one nobody knows who is the later.
+                // Shops give times in seconds: within one second it is unknown who is the later buyer.
                 && one.updated_at < now
         });
         let own: Vec<usize> = own.map(|(index, _)| index).collect();
@@ -96,7 +96,7 @@ impl Actors {
         }
     }
 
-    /// All who wait at the cashier's desk are served.
+    /// The cashier serves all who wait.
     pub fn serve_all(&mut self) {
         while !self.at_cashier.is_empty() {
             self.next_at_cashier();
@@ -107,7 +107,7 @@ impl Actors {
         let (now, number, id) = (self.now(), self.rng.below(SHOWS.len()), format!("d{}", self.serial()));
         let later = i64::try_from(self.rng.between(1, 20)).unwrap_or(1);
         let (Some(fact), Some(truth)) = (SHOWS.get(number), self.story.world.shows.get_mut(number)) else { return };
-        // Shops tell the time in seconds: of two opposite words within one nobody knows which is the later.
+        // Shops give times in seconds: the order of two opposite changes within one is unknown.
         if truth.changed_at == Some(now) {
             return;
         }
@@ -116,7 +116,7 @@ impl Actors {
             truth.cancelled = true;
         } else {
             truth.cancelled = false;
-            // Some CRMs tell it in minutes.
+            // Some CRMs store minutes.
             let minute = now.as_second() / 60 * 60 + 86_400 * (60 + later);
             truth.starts_at = Timestamp::from_second(minute).ok();
         }

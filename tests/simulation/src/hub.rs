@@ -35,51 +35,54 @@ use crate::{
     way_out::{Mishap, WayOut},
 };
 
-/// Worlds whose number this divides have a Vtiger.
+/// Worlds with a seed divisible by this have a Vtiger.
 const IN_VTIGER: u64 = 3;
 
-/// Worlds whose number this divides keep their store in an SQLite file.
+/// Worlds with a seed divisible by this keep their store in an SQLite file.
 const IN_SQLITE: u64 = 5;
 
 /// The longest pause of an idle process.
 pub const IDLE: Duration = Duration::from_secs(15);
 
-/// How long a shop's answer is waited for.
+/// The time limit of a shop's answer.
 const ASKING: Duration = Duration::from_secs(20);
 
 /// The longest pause between two pulls of a source, in seconds.
 const PULLED: u64 = 500;
-/// When worlds begin, in minutes after 10:00 in Moscow: most by day, some shortly before the night of a place or before its end.
+/// The beginnings of worlds, in minutes after 10:00 in Moscow: most by day, some shortly before the night of a place
+/// or before its end.
 const BEGINS: [i64; 8] = [0, 645, 0, 0, 525, 0, 0, -110];
 
-/// What every process of a simulated hub shares.
+/// State that all processes of a simulated hub share.
 pub struct Shared {
     pub clock: VirtualClock,
     pub config: Config,
     /// The stand-in of the CRM.
     pub crm: Arc<dyn Sand>,
-    /// What the hub asks back of shops and payment providers.
+    /// The APIs of shops and payment providers that the hub asks.
     pub apis: Apis,
-    /// Where the store's file is, if it has one.
+    /// The folder of the store's file, if it has one.
     file: Option<TempDir>,
     pub store: Arc<dyn Store>,
     pub events: Arc<SimulatedQueue>,
     pub chats: Arc<SimulatedQueue>,
     pub outbox: Arc<SimulatedQueue>,
-    /// Mail relay, SMS gateway, bot.
+    /// The mail relay, the SMS gateway and the bot.
     pub way_out: Arc<WayOut>,
     pub hub: Arc<Hub>,
-    /// Calls of the CRM, where somebody asked for them.
+    /// Calls of the CRM, if the switches ask for them.
     pub calls: CallLog,
     router: Router,
     rng: Mutex<Rng>,
-    /// No process is killed any more, and nothing is lost on the way.
+    /// True once no process is killed and nothing is lost on its way any more.
     pub calm: AtomicBool,
-    /// Processes that died.
+    /// The number of processes that died.
     pub deaths: std::sync::atomic::AtomicU32,
 }
 
 impl Shared {
+    /// Opens the hub of a world.
+    ///
     /// # Errors
     /// A sentence, when the config or a client is wrong.
     pub fn open(seed: u64, mut rng: Rng, habits: &[Habit]) -> Result<Arc<Self>, String> {
@@ -116,7 +119,7 @@ impl Shared {
         let (calm, deaths) = (AtomicBool::new(false), Default::default());
         let way_out = WayOut::new(clock, Rng::new(seed ^ 0x0077_6179));
         if begin > 0 {
-            // What was decided in the evening is held up into the night.
+            // Messages decided in the evening are delayed into the night.
             way_out.set_mishap(Mishap::Denied, Duration::from_secs(60));
         }
         Ok(Arc::new(Self {
@@ -147,7 +150,7 @@ impl Shared {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).fork()
     }
 
-    /// Posts a delivery to the hub; its status.
+    /// Posts a delivery to the hub. Returns the status.
     pub async fn post(&self, signed_request: SignedRequest) -> u16 {
         let mut request = http::Request::post(format!("http://hub.invalid{}", signed_request.path));
         for (name, value) in &signed_request.headers {
@@ -177,14 +180,14 @@ impl Shared {
         Schedule { store, queue, clock, order_apis }
     }
 
-    /// One process after another under one name, each until it dies; the world's calm makes them immortal.
+    /// Runs processes under one name, one after another, each until it dies. In calm they do not die.
     pub async fn supervise(self: Arc<Self>, name: &'static str) {
         let mut rng = self.rng();
         let mut generation = 0;
         loop {
             let mortal = !self.calm.load(Ordering::Relaxed) && rng.once_in(2);
             let life = Life::of(if mortal { i64::try_from(rng.between(1, 400)).unwrap_or(1) } else { i64::MAX });
-            // On AWS a process that begins again has another name; on one machine it has not.
+            // On AWS a restarted process has a new name; on one machine it keeps the name.
             let owner = if rng.once_in(2) { format!("{name}-{generation}") } else { name.to_owned() };
             let Ok(sync) = self.sync(&life, &owner) else { return };
             let Ok(outreach) = self.outreach(&life) else { return };
@@ -201,7 +204,7 @@ impl Shared {
         }
     }
 
-    /// Whether nothing waits anywhere.
+    /// True if nothing waits anywhere.
     pub async fn is_still(&self) -> bool {
         let waiting = self.store.totals().await.map_or(1, |totals| totals.waiting);
         let now = self.clock.now();
@@ -210,7 +213,7 @@ impl Shared {
     }
 }
 
-/// A folder in memory where the system has such, since each step of a store waits for the disk.
+/// A folder in memory if the system has one, since each step of a store waits for the disk.
 fn folder_in_memory() -> Result<TempDir, String> {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
@@ -265,7 +268,7 @@ async fn reconcile(shared: Arc<Shared>, sync: Sync, life: Life) {
     }
 }
 
-/// Brings the CRM's webhooks to the hub; what is not taken is sent again.
+/// Delivers the CRM's webhooks to the hub, and repeats those that the hub does not accept.
 pub async fn carry_hooks(shared: Arc<Shared>) {
     loop {
         for sent in shared.crm.take_hooks() {

@@ -1,4 +1,5 @@
-//! Invoices: one live one for each order that should have one, with its money, where the order is now.
+//! Checks invoices: each order that should have one has one live invoice, with its money, at the right contact and
+//! deal.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use crate::{
     world::{PersonTruth, SHOWS},
 };
 
-/// The order as invoices name it.
+/// The order's name on invoices.
 fn key(order: &OrderFact) -> String {
     match order.shop {
         Shop::Own => format!("shop:o{}", order.id),
@@ -20,7 +21,7 @@ fn key(order: &OrderFact) -> String {
     }
 }
 
-/// `contacts` are the person's.
+/// Checks the invoices of one person. `contacts` are that person's.
 pub fn check(
     account: &Account,
     person: &PersonTruth,
@@ -41,7 +42,7 @@ pub fn check(
         let deleted = &story.deleted_deals;
         let is_deleted = deleted.iter().any(|(human, _)| story.world.are_one(*human, person.human));
         let [one] = live.as_slice() else {
-            // One that would be made anew comes with its deal, should that come again.
+            // A missing invoice would return with its deal.
             if is_deleted && live.is_empty() {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! The whole hub from the wire to the CRM, in virtual time from a seed, in a world that is not kind: `docs/simulation.md`.
+//! Simulates the whole hub from the wire to the CRM, in virtual time from a seed, with faults: `docs/simulation.md`.
 
 mod account;
 mod act;

@@ -1,4 +1,4 @@
-//! What managers and robots do in the CRM.
+//! The actions of managers and robots in the CRM.
 
 use std::collections::BTreeSet;
 
@@ -9,24 +9,24 @@ use crate::{
     world::SHOWS,
 };
 
-/// A kind of work that managers do.
+/// A kind of action in the CRM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     AddPhone,
-    /// A value that the hub wrote is taken away; it must not come back.
+    /// A manager removes a value that the hub wrote. It must not come back.
     RemovePhone,
-    /// A contact of somebody whom the hub may know already.
+    /// A manager adds a contact of a human whom the hub may know already.
     AddContact,
     MoveDeal,
     DeleteDeal,
     DeleteContact,
-    /// Something that was deleted comes back.
+    /// A manager restores a deleted row.
     Restore,
-    /// A marked duplicate is merged into its contact.
+    /// A manager merges a marked duplicate into its contact.
     MergeDuplicate,
     RenameStage,
     DeleteCompany,
-    /// A robot moves every deal that comes to the cart on to a stage of managers.
+    /// A robot moves every deal that comes to the cart to a stage of managers.
     Robots,
 }
 
@@ -84,7 +84,7 @@ impl Actors {
 
     fn add_contact(&mut self, account: &Account) {
         let Some(who) = self.rng.pick(&self.story.world.humans).cloned() else { return };
-        // What was in the CRM before the hub, and what no webhook told of, is read by `backfill`.
+        // `backfill` reads rows that were in the CRM before the hub, or that no webhook reported.
         if account.deals.is_empty() || self.story.hooks_lost {
             return;
         }
@@ -123,7 +123,7 @@ impl Actors {
     }
 
     fn restore(&mut self) {
-        // A row that comes back while nothing else happens to its person, and of which no webhook told, stays as it was.
+        // A restored row stays as it was if no webhook reports it and nothing else happens to its person.
         if self.story.hooks_lost {
             return;
         }
@@ -141,7 +141,7 @@ impl Actors {
         let Some((gone, kept)) = pair else { return };
         self.story.tell(format!("a manager merges contact {gone} into {kept}"));
         self.shared.crm.merge_contacts(gone, kept);
-        // The merged contact has what both had, where it has room for it.
+        // The merged contact has the values of both, as far as it has room.
         self.story.removed_phones.retain(|(id, _)| *id != gone && *id != kept);
         let merged = self.shared.crm.account();
         let holds = |phone: &String| merged.contacts.iter().any(|one| one.id == kept && one.phones.contains(phone));
@@ -151,7 +151,7 @@ impl Actors {
 
     fn rename_stage(&mut self) {
         let (serial, stage) = (self.serial(), self.rng.either("Корзина", "Оплачено"));
-        // A stage that never bore its name in the config cannot be known.
+        // The hub cannot know a stage that never bore its name in the config.
         if self.shared.crm.account().deals.is_empty() {
             return;
         }

@@ -1,4 +1,4 @@
-//! The invariants of what holders are told of their shows, and that nothing is told twice.
+//! The invariants about news of shows for ticket holders, and that no message comes twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::{
     written::{SERVICE, show_of},
 };
 
-/// All that is broken of these calls. `unanswered`: decisions of which the hub cannot know whether they arrived.
+/// All broken invariants in these calls. `unanswered` are decisions whose arrival the hub cannot know.
 pub fn check(
     calls: &[Call],
     unanswered: &BTreeSet<String>,
@@ -40,9 +40,9 @@ pub fn check(
         let states = story.world.show_history.iter().filter(|(number, truth)| {
             SHOWS.get(*number).is_some_and(|one| one.key == show.key && says(&call.text, one, truth))
         });
-        // Who typed the address as their own was written to there, too.
+        // A person who typed this address as their own got messages there, too.
         let others = story.world.mistyped.iter().filter(|one| **one == call.to).count();
-        // One about a show may come twice, where the answer was lost and there is no other way.
+        // A message about a show may come twice if its answer was lost and there is no other route.
         let same = |one: &&Call| one.to == call.to && one.mailing == call.mailing && one.text == call.text;
         let lost = calls.iter().filter(same).filter(|one| one.arrived && unanswered.contains(&one.decision)).count();
         if *count > others + if is_service { states.count() + lost } else { 1 } {
@@ -52,7 +52,7 @@ pub fn check(
     }
 }
 
-/// Who has a contact is reached by the phones that managers added to it, too.
+/// The person, with the phones that managers added to their contacts. They are reached there, too.
 fn with_added_phones(mut person: PersonTruth, account: &Account, story: &Story) -> PersonTruth {
     let is_own = |id: u64| account.contacts.iter().any(|one| one.id == id && one.holds_any(&person.identifiers));
     let added = story.added_phones.iter().filter(|(contact, _)| is_own(*contact)).map(|(_, phone)| phone.clone());
@@ -61,10 +61,10 @@ fn with_added_phones(mut person: PersonTruth, account: &Account, story: &Story) 
     person
 }
 
-/// What a holder of a live ticket should have been told of a show and was not.
+/// News about a show that a holder of a live ticket should have got and did not.
 fn untold(calls: &[Call], story: &Story, person: &PersonTruth, number: usize, show: &ShowFact) -> Option<String> {
     let own = |call: &&Call| person.identifiers.contains(&call.to);
-    // Who takes no messages cannot be told.
+    // A person whose address refuses messages cannot be informed.
     if calls.iter().filter(own).any(|call| call.rejected) {
         return None;
     }
@@ -83,7 +83,7 @@ fn untold(calls: &[Call], story: &Story, person: &PersonTruth, number: usize, sh
         None => orders.iter().any(|order| {
             let second = SignedDuration::from_secs(1);
             let states = [order.placed_at, order.placed_at - second, order.placed_at + second];
-            // Who bought while it was off did not know that.
+            // A person who bought while the show was off did not know that it was off.
             let stood = |at: &Timestamp| ShowTruth { cancelled: false, ..story.world.stood_at(number, *at) };
             states.iter().any(|at| says(&text_of(show, truth), show, &stood(at)))
         }),
@@ -93,7 +93,7 @@ fn untold(calls: &[Call], story: &Story, person: &PersonTruth, number: usize, sh
     (!known).then(|| format!("{who:?} hold a ticket, were told {told}; now it is {:?}", text_of(show, truth)))
 }
 
-/// Whether it certainly lives: nothing of its money went back.
+/// True if the order certainly has a live ticket for the show: nothing was refunded beside single tickets.
 fn is_live(order: &OrderFact, show: usize) -> bool {
     order.paid_at.is_some()
         && !order.cancelled
@@ -101,7 +101,7 @@ fn is_live(order: &OrderFact, show: usize) -> bool {
         && order.tickets.iter().any(|ticket| ticket.show == show && ticket.refunded_at.is_none())
 }
 
-/// Whether a service message says how a show stands.
+/// True if a service message states how a show stands.
 fn says(text: &str, show: &ShowFact, truth: &ShowTruth) -> bool {
     match truth.cancelled {
         true => text.starts_with("Отмена"),
@@ -113,7 +113,7 @@ fn text_of(show: &ShowFact, truth: &ShowTruth) -> String {
     if truth.cancelled { "Отмена".to_owned() } else { when(show, truth) }
 }
 
-/// When it begins, on the clocks of its place.
+/// The beginning of the show, in the local time of its place.
 fn when(show: &ShowFact, truth: &ShowTruth) -> String {
     let at = truth.starts_at.or_else(|| show.begins.parse::<Timestamp>().ok()).unwrap_or_default();
     let zone = TimeZone::get(show.zone).unwrap_or(TimeZone::UTC);

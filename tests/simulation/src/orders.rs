@@ -1,4 +1,4 @@
-//! Orders as they truly stand, and the money that moved for them.
+//! Orders as they truly stand, and their payments and refunds.
 
 use std::collections::BTreeSet;
 
@@ -10,9 +10,9 @@ pub enum Shop {
     Own,
     /// Qtickets.
     BoxOffice,
-    /// A pretix, whose webhook only points to the order.
+    /// A pretix. Its webhook only points to the order.
     Pretix,
-    /// A Ticketscloud, whose webhook only points to the order, and which tells no time of a change.
+    /// A Ticketscloud. Its webhook only points to the order, and no answer has a time of change.
     Ticketscloud,
 }
 
@@ -20,7 +20,7 @@ pub enum Shop {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provider {
     Stripe,
-    /// Its webhook only points to the payment or the refund.
+    /// YooKassa. Its webhook only points to the payment or the refund.
     Yookassa,
 }
 
@@ -28,7 +28,7 @@ pub enum Provider {
 pub struct TicketFact {
     pub id: u64,
     pub show: usize,
-    /// In kopecks.
+    /// The price in kopecks.
     pub price: i64,
     pub refunded_at: Option<Timestamp>,
 }
@@ -44,24 +44,24 @@ pub struct OrderFact {
     pub updated_at: Timestamp,
     pub paid_at: Option<Timestamp>,
     pub cancelled: bool,
-    /// The shop tells of its payment itself; else the payment provider alone does.
+    /// True if the shop reports the payment; otherwise only the payment provider does.
     pub shop_tells: bool,
-    /// Its money comes and goes through this provider, which tells of every refund.
+    /// The provider of the order's payments. It reports every refund.
     pub provider: Option<Provider>,
-    /// What the provider gave back for no single ticket, each time, in kopecks. The shop does not tell.
+    /// Refunds of the provider that belong to no single ticket, in kopecks. The shop does not report them.
     pub given_back: Vec<i64>,
-    /// What the provider told so far that went back, in kopecks.
+    /// The sum of refunds that the provider reported so far, in kopecks.
     pub told_back: i64,
-    /// When the provider last gave something back, or a refund of it failed.
+    /// The time of the provider's last refund, or of its failure.
     pub given_back_at: Option<Timestamp>,
-    /// The company that it is for.
+    /// The company that the order is for.
     pub company: Option<usize>,
-    /// Who had it before, with what they showed then.
+    /// The earlier owners, with the identifiers that they showed.
     pub former: Vec<(usize, BTreeSet<String>)>,
 }
 
 impl OrderFact {
-    /// What the journal holds of it.
+    /// The text that the journal holds about the order.
     pub fn word(&self) -> String {
         match self.shop {
             Shop::Own => format!("\"o{}\"", self.id),
@@ -69,12 +69,12 @@ impl OrderFact {
         }
     }
 
-    /// In kopecks.
+    /// The sum of all tickets in kopecks.
     pub fn total(&self) -> i64 {
         self.tickets.iter().map(|ticket| ticket.price).sum()
     }
 
-    /// What its shop asks for: pretix asks no more for a ticket that was given back.
+    /// The amount that the shop asks for. pretix asks nothing for a refunded ticket.
     pub fn asked(&self) -> i64 {
         match self.shop {
             Shop::Pretix => self.live().map(|ticket| ticket.price).sum(),
@@ -86,19 +86,19 @@ impl OrderFact {
         self.tickets.iter().filter(|ticket| ticket.refunded_at.is_none())
     }
 
-    /// What tickets cost that are not given back, less what was given back beside them. Below zero where a ticket was given
-    /// back whose price had gone back before: no provider gives back more than came.
+    /// The price of the tickets that are not refunded, less refunds without a ticket. It is below zero if a ticket
+    /// was refunded whose price had been refunded before; a provider never refunds more than came.
     pub fn left(&self) -> i64 {
         let live: i64 = self.live().map(|ticket| ticket.price).sum();
         live - self.given_back.iter().sum::<i64>()
     }
 
-    /// What was paid and not given back, of an order that was paid.
+    /// The payments less refunds, for a paid order.
     pub fn kept(&self) -> i64 {
         self.left().max(0)
     }
 
-    /// What of that is for one show; `None` where money went back for tickets of several shows, and nobody said for which.
+    /// The part of that for one show. `None` if a refund covered tickets of several shows and it is unknown which.
     pub fn kept_for(&self, show: usize) -> Option<i64> {
         let own: i64 = self.live().filter(|ticket| ticket.show == show).map(|ticket| ticket.price).sum();
         match () {
@@ -109,7 +109,7 @@ impl OrderFact {
         }
     }
 
-    /// What the provider gave back in all, single tickets included.
+    /// All refunds of the provider, including those of single tickets.
     pub fn returned(&self) -> i64 {
         self.total() - self.kept()
     }
@@ -118,22 +118,22 @@ impl OrderFact {
         self.cancelled || self.kept() == 0
     }
 
-    /// When the last of what was for a show went back. Where what went back for no single ticket may have been for it, too,
-    /// the earliest instant that can be meant.
+    /// The time of the last refund for a show. If a refund without a ticket may belong to the show, the earliest
+    /// possible time.
     pub fn show_refunded_at(&self, show: usize) -> Option<Timestamp> {
         let own = || self.tickets.iter().filter(|ticket| ticket.show == show);
         let named = own().filter_map(|ticket| ticket.refunded_at).max();
         if own().any(|ticket| ticket.refunded_at.is_none()) { named.max(self.refunded_at()) } else { named }
     }
 
-    /// When it was last given back in whole or in part.
+    /// The time of the last refund, in whole or in part.
     pub fn refunded_at(&self) -> Option<Timestamp> {
         let tickets = self.tickets.iter().filter_map(|ticket| ticket.refunded_at).max();
         tickets.max(self.given_back_at)
     }
 }
 
-/// An amount as shops write it.
+/// An amount as shops write it, in roubles.
 pub fn roubles(kopecks: i64) -> String {
     format!("{}.{:02}", kopecks / 100, kopecks % 100)
 }

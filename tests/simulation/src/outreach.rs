@@ -1,4 +1,4 @@
-//! The part of a simulated process that writes to people.
+//! The part of a simulated process that sends messages.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ impl Shared {
     }
 }
 
-/// The outbox's own loop.
+/// Sends from the outbox.
 pub async fn write(outbox: Arc<SimulatedQueue>, outreach: Outreach, life: Life) {
     let mut under_way = JoinSet::new();
     let mut idle = Duration::from_millis(500);

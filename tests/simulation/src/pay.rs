@@ -1,4 +1,4 @@
-//! What payment providers do, and tell of it.
+//! The actions of payment providers, and their reports.
 
 use serde_json::{Value, json};
 use stagedoor_model::Timestamp;
@@ -10,10 +10,10 @@ use crate::{
     orders::{OrderFact, Provider, roubles},
 };
 
-/// What a provider leaves of a payment that it does not give back whole, in kopecks.
+/// The least amount that a partial refund leaves, in kopecks.
 const LEAST: i64 = 10_000;
 
-/// Of the next refund of a charge at Stripe: the sum of all so far.
+/// A charge at Stripe with its next refund. Stripe gives the sum of all refunds so far.
 fn charge(fact: &OrderFact) -> Value {
     json!({
         "id": format!("ch_{}", fact.id), "object": "charge", "amount": fact.total(), "amount_refunded": fact.returned(),
@@ -23,7 +23,7 @@ fn charge(fact: &OrderFact) -> Value {
 }
 
 impl Actors {
-    /// Through whom the money of the next order goes.
+    /// The provider for the payments of the next order.
     pub fn provider(&mut self) -> Option<Provider> {
         let stripe = self.has(Habit::Stripe) || self.has(Habit::StripeRefund);
         match self.rng.below(5) {
@@ -33,7 +33,7 @@ impl Actors {
         }
     }
 
-    /// A payment provider takes the money of an order, or gives some back for no single ticket; `false` where it does not.
+    /// A payment provider takes the money of an order, or refunds without a ticket. False if it did neither.
     pub fn by_provider(&mut self, index: usize) -> bool {
         let Some(fact) = self.story.world.orders.get(index).cloned() else { return false };
         match (fact.provider, fact.paid_at) {
@@ -47,7 +47,7 @@ impl Actors {
         let (now, quiet) = (self.now(), self.rng.once_in(2));
         let Some(fact) = self.story.world.orders.get_mut(index) else { return false };
         (fact.paid_at, fact.updated_at) = (Some(now), now);
-        // Some shops are told by the provider, and tell it on.
+        // The provider informs some shops, and those report the payment.
         fact.shop_tells = !quiet;
         let fact = fact.clone();
         self.tell_order(&format!("pays at {:?}", fact.provider), &fact);
@@ -58,7 +58,7 @@ impl Actors {
         true
     }
 
-    /// All of the money, or a part.
+    /// Refunds all of the money or a part.
     fn give_back(&mut self, index: usize) -> bool {
         let now = self.now();
         let part = self.has(Habit::PartialRefund) && !self.rng.once_in(3);
@@ -66,7 +66,7 @@ impl Actors {
         let Some(fact) = self.story.world.orders.get_mut(index) else { return false };
         let kept = fact.kept();
         let amount = if part { (kept * share / 100).min(kept - LEAST) } else { kept };
-        // Within one second Stripe could not be told apart: its sums have no numbers.
+        // Within one second Stripe's refunds cannot be told apart: its sums have no numbers.
         if amount <= 0 || fact.refunded_at() == Some(now) {
             return false;
         }
@@ -78,7 +78,7 @@ impl Actors {
         true
     }
 
-    /// What was given back last for no single ticket stays after all.
+    /// The last refund without a ticket fails, so that the money stays.
     pub fn fail_refund(&mut self) {
         let (now, id) = (self.now(), self.serial());
         let orders = self.story.world.orders.iter().enumerate();
@@ -100,7 +100,7 @@ impl Actors {
         self.send(format!("pi_{}", fact.id), move |sent_at| deliver::stripe("refund.failed", &refund, now, sent_at));
     }
 
-    /// The order's provider took the money, and tells of it or not.
+    /// The order's provider takes the money, and reports it if `told`.
     pub fn send_payment(&mut self, fact: &OrderFact, told: bool) {
         let (Some(provider), Some(at)) = (fact.provider, fact.paid_at) else { return };
         let order = format!("o{}", fact.id);
@@ -126,7 +126,7 @@ impl Actors {
         }
     }
 
-    /// The order's provider tells of the money that went back since it told last.
+    /// The order's provider reports refunds since its last report.
     pub fn send_refund(&mut self, index: usize) {
         let id = format!("ref-{}", self.serial());
         let Some(fact) = self.story.world.orders.get_mut(index) else { return };
@@ -149,7 +149,7 @@ impl Actors {
         }
     }
 
-    /// Sends a notification that only points to something; some are lost.
+    /// Sends a notification that only points to an object. Some are lost.
     pub fn point(&mut self, word: String, make: impl Fn(Timestamp) -> SignedRequest + Send + Sync + 'static) {
         match self.has(Habit::LostNotices) && self.rng.once_in(6) {
             true => self.story.tell(format!("the notification about {word} is lost")),

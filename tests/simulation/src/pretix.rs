@@ -1,4 +1,4 @@
-//! A pretix in a world: its webhooks only point to an order, and its API tells how the order stands.
+//! A pretix in a world. Its webhooks only point to an order, and its API returns the order.
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +34,7 @@ type History = Vec<(Timestamp, Value)>;
 #[derive(Default)]
 struct Inner {
     orders: BTreeMap<String, History>,
-    /// How far its API is behind.
+    /// How far the API is behind.
     behind: Duration,
 }
 
@@ -44,7 +44,7 @@ pub struct Pretix {
     inner: Arc<Mutex<Inner>>,
 }
 
-/// The order's code, as pretix writes codes.
+/// The order's code in pretix's format.
 pub fn code(fact: &OrderFact) -> String {
     format!("P{}", fact.id)
 }
@@ -62,13 +62,13 @@ impl Pretix {
         self.inner().behind = behind;
     }
 
-    /// The order stands so from now on.
+    /// Sets the present state of an order.
     fn put(&self, human: &Human, fact: &OrderFact) {
         let now = self.clock.now();
         self.inner().orders.entry(code(fact)).or_default().push((now, order(human, fact, now)));
     }
 
-    /// How orders stand, as the API knows.
+    /// The states of orders that the API knows.
     fn known(&self) -> Vec<(Timestamp, Value)> {
         let inner = self.inner();
         let until = self.clock.now() - inner.behind;
@@ -154,7 +154,7 @@ fn order(human: &Human, fact: &OrderFact, now: Timestamp) -> Value {
 }
 
 impl Actors {
-    /// An order in pretix stands otherwise now, and pretix points to it.
+    /// Changes an order in pretix, and sends the notification.
     pub fn send_pretix(&mut self, human: &Human, fact: &OrderFact) {
         self.shared.apis.pretix.put(human, fact);
         let (number, fact) = (self.serial(), fact.clone());

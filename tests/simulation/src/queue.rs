@@ -1,4 +1,4 @@
-//! A queue in memory that keeps a real queue's promises in virtual time: delays, and what was not done comes again.
+//! A queue in memory with a real queue's promises in virtual time: delays, and redelivery of unfinished messages.
 
 use std::{
     collections::BTreeMap,
@@ -13,12 +13,12 @@ use async_trait::async_trait;
 use stagedoor_model::{Body, Event, Timestamp};
 use stagedoor_ports::{Clock, DeadLetter, PortError, Queue, Receipt, Received, Result};
 
-/// How long a message that was handed out is hidden.
+/// How long a delivered message is hidden.
 const HIDDEN: Duration = Duration::from_secs(120);
-/// Attempts before a message is a dead letter. Processes of the simulation die more often than real ones.
+/// Attempts before a message is a dead letter. Simulated processes die more often than real ones.
 const ATTEMPTS: u32 = 50;
 
-/// How long a consumer may take to look for messages, and to work on them.
+/// The time that a consumer may take to find messages and to process them.
 const FRESH: Duration = Duration::from_secs(30);
 
 struct Message {
@@ -37,7 +37,7 @@ struct Waiting {
 pub struct SimulatedQueue {
     clock: Arc<dyn Clock>,
     waiting: Mutex<Waiting>,
-    /// While it is on, nothing is taken.
+    /// While true, the queue accepts nothing.
     pub broken: AtomicBool,
 }
 
@@ -46,7 +46,8 @@ impl SimulatedQueue {
         Self { clock, waiting: Mutex::default(), broken: AtomicBool::new(false) }
     }
 
-    /// Messages that wait for more than the end of the night, or for a consumer to look: each pull brings some that are known.
+    /// The number of messages that wait for something other than the end of the night or a consumer's next look. Each
+    /// pull brings some known ones.
     pub fn waiting(&self, now: Timestamp) -> usize {
         let of_night = |event: &Event| match &event.body {
             Body::MessageDecided(message) => message.quiet.as_ref().is_some_and(|quiet| quiet.end(now).is_some()),

@@ -1,4 +1,4 @@
-//! A small generator: the same seed tells the same story.
+//! A small random generator: the same seed gives the same story.
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 #[derive(Debug, Clone)]
@@ -38,12 +38,12 @@ impl Rng {
         all.get(self.below(all.len()))
     }
 
-    /// One of two.
+    /// One of the two at random.
     pub fn either<T>(&mut self, one: T, other: T) -> T {
         if self.once_in(2) { one } else { other }
     }
 
-    /// A generator of its own for one part of the world.
+    /// A separate generator for one part of the world.
     pub fn fork(&mut self) -> Self {
         Self(self.next())
     }

@@ -1,4 +1,4 @@
-//! One world from its seed to its last quiet point.
+//! Runs one world from its seed to its last quiet point.
 
 use std::{
     fmt,
@@ -21,7 +21,7 @@ use crate::{
     world::Human,
 };
 
-/// How a world ended.
+/// The result of a world.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     pub seed: u64,
@@ -38,10 +38,10 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Calls of a CRM after which a world is not waited for any longer: a hub that never rests calls for ever.
+/// The number of CRM calls after which a world ends: a hub that never rests calls for ever.
 const MANY: u64 = 6_000;
 
-/// Quiet points of a world.
+/// The number of quiet points of a world.
 const ACTS: usize = 2;
 
 /// Runs one world.
@@ -53,12 +53,12 @@ pub fn run(seed: u64, switches: &Switches) -> Result<Outcome, String> {
     let runtime = runtime.map_err(|error| error.to_string())?;
     let _breakage = switches.breakage.map(stagedoor_model::breakage::switch_on);
     let outcome = runtime.block_on(live(seed, switches));
-    // Nothing of this world outlives it.
+    // No task of this world outlives it.
     runtime.shutdown_background();
     outcome
 }
 
-/// Runs worlds on all cores; the broken ones, in the order of their seeds.
+/// Runs worlds on all cores. Returns the broken ones in the order of their seeds.
 ///
 /// # Errors
 /// A sentence, when a world cannot be built or panics.
@@ -126,7 +126,7 @@ async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
         for _ in 0..20 + rng.below(15) {
             step(&mut actors, &mut rng, switches);
             let pause = if rng.once_in(6) { 300_000 } else { 20_000 };
-            // Shops tell the time in seconds.
+            // Shops give times in seconds.
             let least = if switches.habits.contains(&Habit::SameSecond) { 0 } else { 1_000 };
             tokio::time::sleep(Duration::from_millis(rng.between(least, pause))).await;
         }
@@ -163,7 +163,7 @@ async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
     Ok(Outcome { seed, story, violations })
 }
 
-/// What the hub knows of each person's rows.
+/// The CRM state of each person, as the hub knows it.
 async fn known_to_hub(shared: &Shared) -> Vec<String> {
     let people = shared.store.scan_people(None, 1_000).await.unwrap_or_default().0;
     let links = shared.store.crm_states(&people).await.unwrap_or_default();
@@ -211,14 +211,14 @@ fn step(actors: &mut Actors, rng: &mut Rng, switches: &Switches) {
     }
 }
 
-/// Lets virtual time pass until nothing waits any more, for at most six hours.
+/// Lets virtual time pass until nothing waits, for at most six hours.
 async fn still(shared: &Shared, actors: &Actors) {
     let mut quiet = 0;
     for minute in 0..120 {
         tokio::time::sleep(Duration::from_secs(if minute < 60 { 60 } else { 300 })).await;
         let still = actors.is_still() && shared.is_still().await;
         quiet = if still { quiet + 1 } else { 0 };
-        // What was overtaken or is late comes within these.
+        // Overtaken and late webhooks arrive within this time.
         if quiet >= 20 || shared.crm.calls() > MANY {
             return;
         }

@@ -1,4 +1,4 @@
-//! What has happened so far, and how it is told.
+//! The course of a world so far, and its text.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,21 +16,21 @@ pub struct Story {
     receipts: Arc<Receipts>,
     /// Phones that managers added, by contact.
     pub added_phones: Vec<(u64, String)>,
-    /// Phones that managers took away, by contact.
+    /// Phones that managers removed, by contact.
     pub removed_phones: Vec<(u64, String)>,
-    /// What managers deleted and may restore: the kind of row, its id.
+    /// Rows that managers deleted and may restore: the kind and the id.
     pub bin: Vec<(Row, u64)>,
-    /// What managers restored.
+    /// Rows that managers restored.
     pub restored: Vec<(Row, u64)>,
-    /// Webhooks of the CRM were lost.
+    /// True if webhooks of the CRM were lost.
     pub hooks_lost: bool,
-    /// Robots move deals.
+    /// True if robots move deals.
     pub robots: bool,
-    /// Where a manager moved a deal last. What happened before the instant was in the CRM by then.
+    /// The last move of each deal by a manager. Events before that instant were in the CRM by then.
     pub moves: BTreeMap<u64, (Timestamp, String)>,
-    /// The last quiet point.
+    /// The time of the last quiet point.
     pub quiet_at: Timestamp,
-    /// Humans of whom a manager deleted a contact: whether they have one is not checked.
+    /// Humans whose contact a manager deleted. Whether they have a contact is not checked.
     pub deleted_humans: BTreeSet<usize>,
     /// Deals that a manager deleted, by human and show.
     pub deleted_deals: BTreeSet<(usize, &'static str)>,
@@ -64,23 +64,23 @@ impl Story {
         &self.lines
     }
 
-    /// Words of deliveries that the hub acknowledged; they have to be in its journal.
+    /// Words of deliveries that the hub acknowledged. Its journal must hold them.
     pub fn acknowledged(&self) -> BTreeSet<String> {
         self.receipts.all().into_keys().collect()
     }
 
-    /// When the hub first acknowledged a delivery, by its word.
+    /// The time at which the hub first acknowledged a delivery, by its word.
     pub fn acknowledged_at(&self, word: &str) -> Option<Timestamp> {
         self.receipts.all().get(word).copied()
     }
 
-    /// Where deliveries under way note that they were acknowledged.
+    /// The list in which deliveries on their way note their acknowledgement.
     pub fn receipts(&self) -> Arc<Receipts> {
         Arc::clone(&self.receipts)
     }
 }
 
-/// Deliveries that the hub acknowledged: their words, and when it first did.
+/// Acknowledged deliveries: their words, and the time of the first acknowledgement.
 #[derive(Debug, Default)]
 pub struct Receipts(Mutex<BTreeMap<String, Timestamp>>);
 

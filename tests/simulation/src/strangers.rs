@@ -1,4 +1,4 @@
-//! Strangers, who type what belongs to others into a page's form or into the bot, and what must never come of it.
+//! Strangers, who type others' identifiers into a page's form or the bot, and the checks that it has no effect.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,10 @@ use crate::{
     world::SHOWS,
 };
 
-/// What strangers are called, and nobody else.
+/// The name of strangers. Nobody else has it.
 const STRANGER: &str = "Чужой";
 
-/// What somebody typed who proves nothing of it.
+/// Identifiers that somebody typed without any proof.
 #[derive(Debug, Clone)]
 pub struct Claim {
     pub identifiers: BTreeSet<String>,
@@ -27,7 +27,7 @@ pub struct Claim {
 }
 
 impl Actors {
-    /// A stranger names somebody's phone, e-mail or both.
+    /// A stranger types somebody's phone, e-mail or both.
     pub fn pretend(&mut self) {
         let (serial, other) = (self.serial(), self.rng.below(self.story.world.humans.len()));
         let Some(who) = self.story.world.humans.get(other).cloned() else { return };
@@ -54,12 +54,12 @@ impl Actors {
     }
 }
 
-/// Whether a stranger's word made a contact.
+/// True if a stranger's submission made the contact.
 pub fn is_strangers(contact: &Contact) -> bool {
     contact.name.contains(STRANGER)
 }
 
-/// A stranger's contact holds nothing that somebody proves.
+/// Checks that a stranger's contact holds no proved identifier.
 pub fn check(account: &Account, story: &Story, found: &mut Vec<Violation>) {
     let proved: BTreeSet<String> = story.world.people().into_iter().flat_map(|one| one.identifiers).collect();
     for contact in account.contacts.iter().filter(|one| is_strangers(one) && !one.duplicate) {

@@ -10,11 +10,11 @@ pub struct Switches {
     pub invariants: Vec<Invariant>,
     /// A deliberate breakage of the code that is on in this world.
     pub breakage: Option<&'static str>,
-    /// The story tells every call of the CRM.
+    /// True if the story lists every call of the CRM.
     pub calls: bool,
 }
 
-/// One line a switch: whether the hub withstands it today. What is off is explained in docs/simulation.md.
+/// One line a switch: true if the hub withstands it today. docs/simulation.md explains the others.
 const TROUBLES: &[(Trouble, bool)] = &[
     (Trouble::FailedCall, true),
     (Trouble::LateEffect, true),
@@ -87,12 +87,12 @@ fn chosen<T: Copy>(all: &[(T, bool)], wanted: impl Fn(&T, bool) -> bool) -> Vec<
 }
 
 impl Switches {
-    /// What the hub withstands today.
+    /// The switches that the hub withstands today.
     pub fn enabled() -> Self {
         Self::with(&[])
     }
 
-    /// Everything that the simulation knows.
+    /// All switches of the simulation.
     pub fn everything() -> Self {
         Self {
             troubles: chosen(TROUBLES, |_, _| true),
@@ -104,7 +104,7 @@ impl Switches {
         }
     }
 
-    /// What is enabled, and these by their names.
+    /// The enabled switches, and these by their names.
     pub fn with(names: &[String]) -> Self {
         let named = |name: String, on: bool| on || names.contains(&name);
         Self {

@@ -1,5 +1,5 @@
-//! A Ticketscloud in a world: its webhooks only point to an order, its lists tell orders and refunds, and nothing tells when
-//! an order changed last.
+//! A Ticketscloud in a world. Its webhooks only point to an order, its lists hold orders and refunds, and no answer
+//! has an order's last change.
 
 use std::{
     collections::BTreeMap,
@@ -23,10 +23,10 @@ use crate::{
     world::{Human, SHOWS},
 };
 
-/// Rows on a page of a list, whatever is asked for.
+/// Rows on a page of a list, regardless of the request.
 const PAGE: usize = 3;
 
-/// Rows of a list by their ids, each with the time by which it is listed.
+/// Rows of a list by id, each with the time that the list sorts by.
 type Rows = BTreeMap<String, (Timestamp, Value)>;
 
 #[derive(Default)]
@@ -38,12 +38,12 @@ struct Inner {
 #[derive(Clone, Default)]
 pub struct Ticketscloud(Arc<Mutex<Inner>>);
 
-/// The order's id: its first four bytes are the second in which it was placed.
+/// The order's id. Its first four bytes are the second of the order.
 pub fn id(fact: &OrderFact) -> String {
     format!("{:08x}{:016x}", fact.placed_at.as_second(), fact.id)
 }
 
-/// In UTC, as their times are.
+/// A time in UTC, as Ticketscloud writes it.
 fn told(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
@@ -53,7 +53,7 @@ impl Ticketscloud {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The order stands so from now on.
+    /// Sets the present state of an order.
     fn put(&self, human: &Human, fact: &OrderFact) {
         let mut inner = self.inner();
         for ticket in &fact.tickets {
@@ -121,7 +121,7 @@ fn order(human: &Human, fact: &OrderFact) -> Value {
     })
 }
 
-/// The status, as the order and its webhooks tell it.
+/// The order's status, in the order and in webhooks.
 pub fn status(fact: &OrderFact) -> &'static str {
     match (fact.cancelled, fact.paid_at) {
         (true, _) => "cancelled",
@@ -131,7 +131,7 @@ pub fn status(fact: &OrderFact) -> &'static str {
 }
 
 impl Actors {
-    /// An order in Ticketscloud stands otherwise now. Of refunds no webhook tells.
+    /// Changes an order in Ticketscloud, and sends the notification. Refunds have no webhook.
     pub fn send_ticketscloud(&mut self, human: &Human, fact: &OrderFact) {
         self.shared.apis.ticketscloud.put(human, fact);
         if fact.refunded_at().is_none() {

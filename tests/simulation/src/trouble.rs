@@ -1,4 +1,4 @@
-//! Faults of the world: what breaks at the CRM, on the way, and in the hub's own processes.
+//! Faults of the world: at the CRM, on the way, and in the hub's own processes.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -9,24 +9,24 @@ use stagedoor_sandbox::{Fault, FaultKind, HookFault, HookFaultKind};
 
 use crate::{act::Actors, apis::ApiFault, way_out::Mishap};
 
-/// A kind of trouble that a world may be in.
+/// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// A call fails: throttled, 500, 504, cut off, its answer lost.
     FailedCall,
     /// A call takes effect after its caller gave up.
     LateEffect,
-    /// 301, 404, 405 and pages where the API was.
+    /// The answer is 301, 404, 405 or a page instead of the API's.
     Pages,
-    /// The CRM is away for minutes.
+    /// The CRM is down for minutes.
     Outage,
     /// The CRM's webhooks are lost, late, doubled or overtaken.
     Webhooks,
-    /// The queue takes nothing for a while.
+    /// The queue accepts nothing for a while.
     Queue,
-    /// The API of a shop or a payment provider fails, answers with pages, hangs, is slow, or tells an older state.
+    /// The API of a shop or a payment provider fails, answers with pages, hangs, is slow, or returns an older state.
     Apis,
-    /// A message to somebody fails, is lost, arrives late or is refused.
+    /// A message to a person fails, is lost, arrives late or is refused.
     WayOut,
 }
 

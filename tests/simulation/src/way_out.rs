@@ -1,4 +1,4 @@
-//! The ways out to people: a mail relay, an SMS gateway and a bot. They keep what they were given, and are not always kind.
+//! The channels to people: a mail relay, an SMS gateway and a bot. They record messages and have faults.
 
 use std::{
     num::NonZeroU32,
@@ -12,28 +12,28 @@ use stagedoor_ports::{Channel, Clock, Sending, Settled};
 
 use crate::{clock::VirtualClock, rng::Rng};
 
-/// After which a client of a channel hangs up.
+/// The time after which a client of a channel hangs up.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What may go wrong with one message.
+/// A fault of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mishap {
     /// There is no connection.
     NotSent,
-    /// No answer, and the message is gone.
+    /// No answer, and the message is lost.
     LostBefore,
-    /// No answer, though it arrives.
+    /// No answer, but the message arrives.
     LostAfter,
-    /// It arrives when its caller has long hung up.
+    /// The message arrives long after its caller hung up.
     LateEffect,
-    /// It arrives at once, and the answer takes its time.
+    /// The message arrives at once, and the answer is late.
     LateAnswer,
     Throttled,
     Busy,
-    /// The address takes nothing.
+    /// The address refuses messages.
     Withdrawn,
     Refused,
-    /// The account is blocked, for minutes.
+    /// The account is blocked for minutes.
     Denied,
 }
 
@@ -59,21 +59,21 @@ pub struct Call {
     /// The channel's name in the config.
     pub through: &'static str,
     pub to: String,
-    /// The mailing; `None`: an answer in a chat.
+    /// The mailing; `None` for an answer in a chat.
     pub mailing: Option<String>,
     pub text: String,
-    /// Where the letter is unsubscribed from.
+    /// The unsubscribe link of the letter.
     pub unsubscribe: Option<String>,
-    /// When the hub began the call.
+    /// The time at which the hub began the call.
     pub at: Timestamp,
-    /// It reached its person.
+    /// True if the message reached its person.
     pub arrived: bool,
-    /// The channel would not take it.
+    /// True if the channel refused the message.
     pub rejected: bool,
 }
 
 impl Call {
-    /// As a story tells it.
+    /// The line of the call in a story.
     pub fn line(&self, clock: VirtualClock) -> String {
         let Self { decision, through, to, text, arrived, rejected, .. } = self;
         let end = match (arrived, rejected) {
@@ -89,7 +89,7 @@ impl Call {
 struct State {
     calls: Vec<Call>,
     mishaps: Vec<(Mishap, Duration)>,
-    /// Until when the accounts are blocked.
+    /// The time until which the accounts are blocked.
     denied_until: Option<Timestamp>,
     under_way: u32,
 }
@@ -113,7 +113,7 @@ impl WayOut {
         self.state().calls.clone()
     }
 
-    /// The next message meets this.
+    /// Sets the fault of the next message.
     pub fn set_mishap(&self, mishap: Mishap, late: Duration) {
         if mishap == Mishap::Denied {
             self.state().denied_until = Some(self.clock.now() + late * 20);
@@ -128,7 +128,7 @@ impl WayOut {
         state.denied_until = None;
     }
 
-    /// What the next message meets.
+    /// Takes the fault of the next message.
     fn next_mishap(&self) -> Option<(Mishap, Duration)> {
         let (now, mut state) = (self.clock.now(), self.state());
         if state.denied_until.is_some_and(|until| now < until) {
@@ -137,7 +137,7 @@ impl WayOut {
         (!state.mishaps.is_empty()).then(|| state.mishaps.remove(0))
     }
 
-    /// Whether nothing is on its way to anybody.
+    /// True if no message is on its way.
     pub fn is_still(&self) -> bool {
         self.state().under_way == 0
     }
@@ -164,7 +164,7 @@ impl WayOut {
         }
     }
 
-    /// It arrives later, whatever its caller does meanwhile.
+    /// Delivers the message later, regardless of its caller.
     fn arrive(self: &Arc<Self>, number: usize, late: Duration) {
         self.state().under_way += 1;
         let way_out = Arc::clone(self);
@@ -179,7 +179,7 @@ impl WayOut {
 pub struct SimulatedChannel {
     pub way_out: Arc<WayOut>,
     pub through: &'static str,
-    /// It can say whether it took a message.
+    /// True if the channel can say whether it took a message.
     pub remembers: bool,
 }
 
@@ -224,7 +224,7 @@ impl Channel for SimulatedChannel {
         if known { Settled::Sent(decision.to_owned()) } else { Settled::NotKnown }
     }
 
-    /// The rate is counted by the real clock: here it may hold up nothing.
+    /// The real clock counts the rate, so it must delay nothing here.
     fn rate(&self) -> NonZeroU32 {
         NonZeroU32::new(1_000_000_000).unwrap_or(NonZeroU32::MAX)
     }

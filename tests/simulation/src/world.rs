@@ -1,4 +1,4 @@
-//! The ground truth: which human did what, with which proof. The hub never sees it.
+//! The ground truth: what each human did, with what proof. The hub never sees it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,9 +8,9 @@ pub use crate::orders::{OrderFact, Shop, TicketFact};
 use crate::{chats::TalkFact, consent::ConsentFact, rng::Rng};
 
 pub struct ShowFact {
-    /// The organiser's key.
+    /// The organiser's key of the show.
     pub key: &'static str,
-    /// Ids in the shop and in the box office's system.
+    /// The ids in the shop and in the box office's system.
     pub shop: &'static str,
     pub box_office: u64,
     /// The event in pretix.
@@ -18,9 +18,9 @@ pub struct ShowFact {
     /// The event in Ticketscloud.
     pub ticketscloud: &'static str,
     pub title: &'static str,
-    /// On whose clocks it begins, and its people sleep.
+    /// The time zone of the place, for the beginning and for the night of its people.
     pub zone: &'static str,
-    /// As it was announced.
+    /// The beginning as announced.
     pub begins: &'static str,
 }
 
@@ -50,10 +50,11 @@ pub const SHOWS: [ShowFact; 2] = [
 #[derive(Debug, Clone)]
 pub struct Human {
     pub name: String,
-    /// In E.164.
+    /// Phones in E.164.
     pub phones: [String; 2],
     pub emails: [String; 2],
-    /// The number of the first of their family, who all have one phone. What shares a phone is one person to the hub.
+    /// The number of the first human of their family, who all share one phone. People with one phone are one person
+    /// to the hub.
     pub family: usize,
 }
 
@@ -69,18 +70,18 @@ impl Human {
         }
     }
 
-    /// From now on they use the phone of this one, too.
+    /// Makes this human use the other's phone.
     pub fn shares_phone_of(&mut self, other: &Self) {
         let ([phone, _], [shared, _]) = (&mut self.phones, &other.phones);
         (*phone, self.family) = (shared.clone(), other.family);
     }
 
-    /// Whether an identifier is this human's own.
+    /// True if an identifier is this human's own.
     pub fn owns(&self, identifier: &str) -> bool {
         self.phones.iter().chain(&self.emails).any(|own| own == identifier)
     }
 
-    /// What they show this time: one phone, one e-mail, or both.
+    /// The identifiers that the human shows this time: one phone, one e-mail, or both.
     pub fn shows(&self, rng: &mut Rng) -> BTreeSet<String> {
         let [phone, other_phone] = self.phones.clone();
         let [email, other_email] = self.emails.clone();
@@ -94,7 +95,7 @@ impl Human {
     }
 }
 
-/// Something that a human did: a form that they sent.
+/// A form that a human sent.
 #[derive(Debug, Clone)]
 pub struct FormFact {
     pub id: String,
@@ -102,62 +103,63 @@ pub struct FormFact {
     pub identifiers: BTreeSet<String>,
     pub show: usize,
     pub at: Timestamp,
-    /// Its boxes about being written to.
+    /// The consent boxes of the form.
     pub boxes: Vec<(Channel, bool)>,
 }
 
-/// What should stand on one deal.
+/// The correct state of one deal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DealTruth {
-    /// In kopecks; `None` where the truth does not say.
+    /// The price in kopecks. `None` if the truth leaves it open.
     pub price: Option<i64>,
-    /// The names of stages of which one is right; empty where the truth does not say.
+    /// The names of stages of which one is right. Empty if the truth leaves it open.
     pub stages: BTreeSet<&'static str>,
-    /// When somebody but the CRM last did something about it.
+    /// The time of the last event outside the CRM.
     pub touched_at: Timestamp,
-    /// What companies still have to pay, in kopecks.
+    /// The open amount of companies, in kopecks.
     pub owed: i64,
 }
 
-/// How a show stands.
+/// The state of a show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ShowTruth {
     pub cancelled: bool,
-    /// When it begins, where it was moved.
+    /// The new beginning, if the show was moved.
     pub starts_at: Option<Timestamp>,
-    /// When its shop decided that.
+    /// The time of the shop's decision.
     pub changed_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Default)]
 pub struct World {
     pub humans: Vec<Human>,
-    /// How each show stands, in the order of `SHOWS`.
+    /// The state of each show, in the order of `SHOWS`.
     pub shows: [ShowTruth; 2],
     /// Every change of a show, by its number in `SHOWS`.
     pub show_history: Vec<(usize, ShowTruth)>,
     pub forms: Vec<FormFact>,
     pub orders: Vec<OrderFact>,
-    /// E-mails that somebody else typed as their own in an order, once for each.
+    /// E-mails that another human typed in an order as their own, one entry each.
     pub mistyped: Vec<String>,
     pub consents: Vec<ConsentFact>,
     pub conversations: Vec<TalkFact>,
 }
 
-/// One person as the facts prove them: a human with their family, and those of their identifiers that their own facts hold together.
+/// One person as the facts prove them: a human with their family, and those of their identifiers that their own facts
+/// connect.
 #[derive(Debug, Clone)]
 pub struct PersonTruth {
     pub human: usize,
     pub identifiers: BTreeSet<String>,
-    /// By the organiser's key of the show.
+    /// Deals by the organiser's key of the show.
     pub deals: BTreeMap<&'static str, DealTruth>,
     pub orders: Vec<OrderFact>,
-    /// What all deals hold together, in kopecks, where nobody can say what each holds.
+    /// The sum of all deals in kopecks, if the part of each is unknown.
     pub together: Option<i64>,
 }
 
 impl World {
-    /// How a show stood at an instant.
+    /// The state of a show at an instant.
     pub fn stood_at(&self, show: usize, at: Timestamp) -> ShowTruth {
         let own = self.show_history.iter().filter(|(number, truth)| *number == show && truth.changed_at <= Some(at));
         own.map(|(_, truth)| *truth).max_by_key(|truth| truth.changed_at).unwrap_or_default()
@@ -194,8 +196,8 @@ impl World {
     fn shown_by(&self, human: usize) -> impl Iterator<Item = &BTreeSet<String>> {
         let forms = self.forms.iter().filter(move |form| self.are_one(form.human, human));
         let orders = self.orders.iter().filter(move |order| self.are_one(order.human, human));
-        // Who handed an order on had shown all of that together. Where the next buyer shows one of it again, it looks like a
-        // correction, and what was corrected proves nothing.
+        // An earlier owner had shown all these identifiers together. If the next owner shows one of them again, the
+        // change looks like a correction, and corrected values prove nothing.
         let former = self.orders.iter().flat_map(|order| {
             let next = order.former.iter().map(|(_, shown)| shown).chain([&order.identifiers]).skip(1);
             order.former.iter().zip(next).filter(|((_, shown), next)| shown.is_disjoint(next)).map(|(former, _)| former)
@@ -207,13 +209,13 @@ impl World {
         shown.chain(former).chain(conversations.map(|conversation| &conversation.identifiers))
     }
 
-    /// Whether these two are one human, or of one family.
+    /// True if these two are one human or one family.
     pub fn are_one(&self, one: usize, other: usize) -> bool {
         let family = |human: usize| self.humans.get(human).map(|who| who.family);
         family(one) == family(other)
     }
 
-    /// Whether an identifier is this human's own, or of their family.
+    /// True if an identifier belongs to this human or their family.
     fn owns(&self, human: usize, identifier: &str) -> bool {
         self.humans.iter().filter(|who| who.family == human).any(|who| who.owns(identifier))
     }
@@ -241,7 +243,7 @@ impl World {
             let orders: Vec<&OrderFact> = all.iter().copied().filter(of_show).collect();
             if !forms.is_empty() || !orders.is_empty() {
                 let mut truth = deal(&forms, &orders, number);
-                // An order that was paid while it was theirs moved their deal, though it is somebody else's since.
+                // An order that was paid while it was theirs moved their deal, even if another human owns it now.
                 let had = |order: &&OrderFact| order.former.iter().any(|(one, _)| self.are_one(*one, human));
                 let handed_on = self.orders.iter().filter(had).filter(of_show).filter_map(|order| order.paid_at);
                 truth.touched_at = handed_on.fold(truth.touched_at, Timestamp::max);
@@ -252,7 +254,7 @@ impl World {
     }
 }
 
-/// A customer of the box office keeps one number there, and all of their orders show it.
+/// A customer of the box office keeps one number there. All of their orders show it.
 pub struct BoxCustomer(pub Option<String>);
 
 pub fn customer_of(shown: &BTreeSet<String>) -> BoxCustomer {
@@ -266,23 +268,23 @@ fn deal(forms: &[&FormFact], orders: &[&OrderFact], show: usize) -> DealTruth {
     let paid: Vec<&&OrderFact> = orders.iter().filter(|order| order.paid_at.is_some()).collect();
     let open: Vec<&&OrderFact> = orders.iter().filter(|order| order.paid_at.is_none() && !order.cancelled).collect();
     let let_go = orders.iter().any(|order| order.cancelled);
-    // Of money that went back for tickets of several shows nobody knows for which.
+    // A refund for tickets of several shows does not say which show it is for.
     let kept: Option<i64> = paid.iter().map(|order| order.kept_for(show)).sum();
     let refunded_at = paid.iter().filter_map(|order| order.show_refunded_at(show)).max();
     let submissions = forms.iter().map(|form| form.at).chain(orders.iter().map(|order| order.placed_at));
     let touched = submissions.chain(paid.iter().filter_map(|order| order.paid_at)).max();
     let owed: i64 = open.iter().filter(|one| one.company.is_some()).map(|one| asked(one)).sum();
     let price = match (paid.is_empty(), open.as_slice()) {
-        // What companies still have to pay is owed, whatever else was bought.
+        // The open amount of companies is owed, regardless of other purchases.
         (false, _) => kept.map(|kept| kept + owed),
         (true, [one]) if orders.len() == 1 => Some(asked(one)),
         _ => None,
     };
     let stages: BTreeSet<&'static str> = match () {
         () if kept != Some(0) => ["Оплачено"].into(),
-        // What a company still has to pay for is neither given back nor given up with another order.
+        // An open order of a company is not refunded or cancelled with another order.
         () if open.iter().any(|one| one.company.is_some()) => ["Корзина"].into(),
-        // What came last is not told apart here: the money, or an order that was let go.
+        // The truth does not distinguish whether the money or a cancellation came last.
         () if !paid.is_empty() && refunded_at > touched && !let_go => ["Возврат"].into(),
         () if !paid.is_empty() => [].into(),
         () if !open.is_empty() => ["Корзина"].into(),
@@ -295,7 +297,7 @@ fn deal(forms: &[&FormFact], orders: &[&OrderFact], show: usize) -> DealTruth {
     DealTruth { price, stages, touched_at: touched_at.unwrap_or_default(), owed }
 }
 
-/// What all deals of these facts hold together, in kopecks, where nobody can say what each holds.
+/// The sum of all deals of these facts in kopecks, if the part of each is unknown.
 fn together(orders: &[&OrderFact], deals: &BTreeMap<&'static str, DealTruth>) -> Option<i64> {
     let blurred = orders
         .iter()

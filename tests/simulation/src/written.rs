@@ -1,4 +1,4 @@
-//! The invariants of what people were written.
+//! The invariants about sent messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,16 +15,16 @@ use crate::{
     world::{SHOWS, Shop, ShowFact},
 };
 
-/// How long a delivery that was acknowledged may wait to be folded: processes die, and their batches come again.
+/// How long an acknowledged delivery may wait for its fold: processes die, and their batches come again.
 const UNDER_WAY: SignedDuration = SignedDuration::from_mins(10);
-/// From the fold of a delivery until it is certainly stored.
+/// The time from the fold of a delivery until it is certainly stored.
 const STORED: SignedDuration = SignedDuration::from_secs(5);
-/// From the last look at a message until the call.
+/// The time from the last check of a message until the call.
 const LAST_LOOK: SignedDuration = SignedDuration::from_secs(5);
 /// Mailings that are no advertising.
 pub const SERVICE: [&str; 3] = ["off", "on-again", "moved"];
 
-/// All that is broken of what people were written until now.
+/// All invariants about messages that are broken so far.
 pub async fn check(shared: &Shared, story: &Story, found: &mut Vec<Violation>) {
     let calls = shared.way_out.calls();
     let known = Known::of(shared, story).await;
@@ -50,7 +50,7 @@ pub async fn check(shared: &Shared, story: &Story, found: &mut Vec<Violation>) {
     }
 }
 
-/// Decisions of which the hub cannot know whether they arrived: it died in between, or the answer was lost.
+/// Decisions whose arrival the hub cannot know: it died in between, or the answer was lost.
 async fn unanswered(shared: &Shared, calls: &[Call]) -> BTreeSet<String> {
     let mut unanswered = BTreeSet::new();
     for call in calls {
@@ -86,7 +86,7 @@ fn at_night(call: &Call) -> Option<&'static ShowFact> {
 /// What the hub certainly knew, and since when.
 struct Known<'s> {
     story: &'s Story,
-    /// When each event was folded, and what the journal holds of it.
+    /// The time of each event's fold, and its text in the journal.
     folded: Vec<(Timestamp, String)>,
 }
 
@@ -97,7 +97,7 @@ impl<'s> Known<'s> {
         Self { story, folded: told.collect() }
     }
 
-    /// Since when it knew a delivery for certain: by its word, and by the mark and the method in its row.
+    /// The time from which the hub certainly knew a delivery, by its word, and by the mark and the method in its row.
     fn since(&self, word: &str, (mark, method): (&str, &str)) -> Option<Timestamp> {
         let told = self.folded.iter().filter(|(_, text)| text.contains(mark) && text.contains(method));
         let folded = told.map(|(at, _)| *at + STORED).min();
@@ -109,22 +109,22 @@ impl<'s> Known<'s> {
         self.since(word, row).is_some_and(|at| at <= instant)
     }
 
-    /// The identifiers of a human that it knew as one person's with this address.
+    /// The identifiers of a human that the hub knew together with this address.
     fn with(&self, human: usize, address: &str, before: Timestamp) -> BTreeSet<String> {
         let world = &self.story.world;
         let forms = world.forms.iter().filter(|form| world.are_one(form.human, human));
         let forms = forms.map(|form| (format!("\"{}\"", form.id), "", &form.identifiers));
-        // An order that a webhook only points to is known when the shop has answered.
+        // The hub knows an order behind a webhook only after the shop has answered.
         let orders = world.orders.iter().filter(|order| {
             world.are_one(order.human, human)
                 && !matches!(order.shop, Shop::Pretix | Shop::Ticketscloud)
-                // What it names now it names since it was handed on.
+                // An order that changed hands has its present identifiers only since then.
                 && (order.former.is_empty() || order.updated_at + UNDER_WAY <= before)
         });
         let conversations = world.conversations.iter().filter(|conversation| world.are_one(conversation.human, human));
         let conversations =
             conversations.map(|conversation| (conversation.word.clone(), "", &conversation.identifiers));
-        // A payment that names the order says nothing of its buyer.
+        // A payment that names the order says nothing about its buyer.
         let orders = orders.map(|order| (order.word(), "stagedoor.order.", &order.identifiers));
         let shown = forms.chain(orders).chain(conversations);
         let shown = shown.filter(|(word, kind, _)| self.before(word, (word, kind), before));
@@ -144,11 +144,11 @@ impl<'s> Known<'s> {
     }
 }
 
-/// Why nobody consented to it, as far as the hub knew.
+/// The reason why a call had no consent, as far as the hub knew. `None` if it had one.
 fn without_consent(call: &Call, story: &Story, known: &Known<'_>) -> Option<String> {
     let channel = Channel::ALL.into_iter().find(|one| reaches(*one, &call.to))?;
     let said = |one: &&ConsentFact| one.addresses.contains(&call.to) && one.channel == channel && one.at <= call.at;
-    // Its answer may have been on the way when the hub knew it already.
+    // The acknowledgement may have been on its way when the hub already knew the consent.
     let until = call.at + SignedDuration::from_secs(60);
     let heard = |one: &&ConsentFact| story.acknowledged_at(&one.word).is_some_and(|at| at <= until);
     let given = story.world.consents.iter().filter(|one| one.given).filter(said).filter(heard);

@@ -15,7 +15,7 @@ use crate::{
 
 pub struct AmoCrm {
     sandbox: Sandbox,
-    /// The pipeline, its name, and names of its stages by their ids, as they were at the beginning.
+    /// The pipeline, its name, and its stages by id, as they were at the beginning.
     pipeline: u64,
     pipeline_name: String,
     stages: BTreeMap<u64, String>,
@@ -63,7 +63,7 @@ fn number(row: &Value, key: &str) -> u64 {
     row.get(key).and_then(Value::as_u64).unwrap_or_default()
 }
 
-/// Values of a row's field, by its code.
+/// The values of a row's field, by its code.
 fn values(row: &Value, code: &str) -> BTreeSet<String> {
     let fields = row.get("custom_fields_values").and_then(Value::as_array).into_iter().flatten();
     let named = fields.filter(|field| field.get("field_code").and_then(Value::as_str) == Some(code));
@@ -71,7 +71,7 @@ fn values(row: &Value, code: &str) -> BTreeSet<String> {
     all.filter_map(|value| value.get("value")?.as_str().map(str::to_owned)).collect()
 }
 
-/// The first number of a row's field.
+/// The first number in a row's field, by its code.
 fn first_number(row: &Value, code: &str) -> Option<i64> {
     let fields = row.get("custom_fields_values").and_then(Value::as_array)?;
     let named = fields.iter().find(|field| field.get("field_code").and_then(Value::as_str) == Some(code))?;
@@ -83,7 +83,7 @@ fn tagged(row: &Value, word: &str) -> bool {
     tags.filter_map(|tag| tag.get("name")?.as_str()).any(|name| name.starts_with(word))
 }
 
-/// Of another: a manager who merges a duplicate into its contact merges the tag, too.
+/// The contacts named in duplicate tags, other than the row itself. A merge into the contact copies the tag, too.
 fn originals(row: &Value) -> impl Iterator<Item = u64> {
     let tags = row.pointer("/_embedded/tags").and_then(Value::as_array).into_iter().flatten();
     let originals = tags.filter_map(|tag| tag.get("name")?.as_str()?.strip_prefix("duplicate of ")?.parse().ok());
@@ -174,7 +174,7 @@ impl Sand for AmoCrm {
                 show: own.split_once('|').map(|(_, show)| show.to_owned()).unwrap_or_default(),
                 price: price * 100,
                 stage: self.stages.get(&number(row, "status_id")).cloned().unwrap_or_default(),
-                // A closed double is worth nothing.
+                // A closed duplicate is worth nothing.
                 duplicate: price == 0 && orders.iter().any(|text| text.starts_with("duplicate of deal")),
                 cancelled: tagged(row, "show cancelled"),
                 starts_at: first_number(row, "STAGEDOOR_SHOW_AT"),

@@ -1,4 +1,4 @@
-//! The stand-in of a world's CRM, and what managers do in it: the same for amoCRM and for Vtiger.
+//! The stand-in of a world's CRM and the actions of its managers, the same for amoCRM and Vtiger.
 
 mod amocrm;
 mod vtiger;
@@ -26,13 +26,13 @@ pub trait Sand: Send + Sync {
 
     fn router(&self) -> Router;
 
-    /// All calls so far.
+    /// The number of all calls so far.
     fn calls(&self) -> u64;
 
-    /// Requests that came over the rate that the account allows.
+    /// The number of requests over the account's rate.
     fn over_the_rate(&self) -> u32;
 
-    /// Calls that faults strike.
+    /// The calls that faults may strike.
     fn struck(&self) -> &'static [&'static str];
 
     /// The calls that make contacts and deals.
@@ -44,16 +44,16 @@ pub trait Sand: Send + Sync {
 
     fn set_hook_faults(&self, faults: Vec<HookFault>);
 
-    /// Ends all trouble.
+    /// Ends all faults.
     fn calm(&self);
 
     /// Webhooks that wait to be carried.
     fn take_hooks(&self) -> Vec<SentHook>;
 
-    /// What it holds, as a manager sees it.
+    /// The content of the CRM, as a manager sees it.
     fn account(&self) -> Account;
 
-    /// `false` where the contact has no room for it.
+    /// Adds a phone. False if the contact has no room for it.
     fn add_phone(&self, contact: u64, phone: &str) -> bool;
 
     fn remove_phone(&self, contact: u64, phone: &str);
@@ -74,7 +74,7 @@ pub trait Sand: Send + Sync {
 
     fn companies(&self) -> Vec<u64>;
 
-    /// From now on deals that come to the one stage are moved to the other.
+    /// Sets a robot that moves deals from one stage to another.
     fn set_robot(&self, from: &str, to: &str);
 }
 
@@ -86,7 +86,7 @@ pub fn of(config: &Config, clock: VirtualClock) -> Arc<dyn Sand> {
     }
 }
 
-/// Digits of a phone in E.164, however it is written.
+/// The digits of a phone in E.164, from any notation.
 fn dialled(phone: &str) -> String {
     let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
     match digits.strip_prefix('8').filter(|rest| rest.len() == 10) {

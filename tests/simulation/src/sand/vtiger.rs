@@ -1,4 +1,4 @@
-//! Vtiger in a world. It sends no webhooks: the hub asks it what managers changed.
+//! Vtiger in a world. It sends no webhooks, so the hub polls for managers' changes.
 
 use std::{
     collections::BTreeMap,
@@ -17,16 +17,16 @@ use crate::{
     clock::VirtualClock,
 };
 
-/// The number of the user as whom managers work.
+/// The user id of the managers.
 const MANAGER: u64 = 5;
 const PHONES: [&str; 4] = ["mobile", "phone", "homephone", "otherphone"];
 const EMAILS: [&str; 2] = ["email", "secondaryemail"];
 
 pub struct Vtiger {
     sandbox: VtigerSandbox,
-    /// Where times in the hub's fields are told.
+    /// The time zone of times in the hub's fields.
     zone: TimeZone,
-    /// What stages are named now, by their names at the beginning.
+    /// Later names of stages, by their names at the beginning.
     renamed: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
@@ -38,7 +38,7 @@ impl Vtiger {
         Self { sandbox, zone, renamed: Mutex::default() }
     }
 
-    /// The present name of the stage that had this one at the beginning.
+    /// The present name of a stage, by its name at the beginning.
     fn now_named(&self, stage: &str) -> String {
         let renamed = self.renamed.lock().unwrap_or_else(PoisonError::into_inner);
         renamed.get(stage).and_then(|names| names.last()).cloned().unwrap_or_else(|| stage.to_owned())
@@ -46,7 +46,7 @@ impl Vtiger {
 
     fn first_named(&self, stage: String) -> String {
         let renamed = self.renamed.lock().unwrap_or_else(PoisonError::into_inner);
-        // A call that began before it was renamed again may take effect afterwards.
+        // A call that began before the last rename may take effect after it.
         renamed.iter().find(|(_, names)| names.contains(&stage)).map_or(stage, |(first, _)| first.clone())
     }
 
@@ -70,7 +70,7 @@ impl Vtiger {
             show: text(row, "cf_stagedoor_id").split_once('|').map(|(_, show)| show.to_owned()).unwrap_or_default(),
             price,
             stage: self.first_named(text(row, "sales_stage")),
-            // A closed double is worth nothing.
+            // A closed duplicate is worth nothing.
             duplicate: price == 0 && text(row, "cf_stagedoor_orders").starts_with("duplicate of deal"),
             cancelled: show_at.ends_with("(cancelled)"),
             starts_at: begins.map(|at| at.timestamp().as_second()),
@@ -91,7 +91,7 @@ fn text(row: &Value, field: &str) -> String {
     row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// The number of the record that a field names.
+/// The number of the record that a field refers to.
 fn number(row: &Value, field: &str) -> Option<u64> {
     text(row, field).split_once('x').and_then(|(_, number)| number.parse().ok())
 }
@@ -110,7 +110,7 @@ fn invoice(row: &Value) -> Invoice {
     }
 }
 
-/// An amount as the CRM holds it, with up to eight decimals.
+/// Kopecks from an amount in the CRM, which has up to eight decimals.
 fn kopecks(amount: &str) -> i64 {
     let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
     let hundredths: String = fraction.chars().chain("00".chars()).take(2).collect();
@@ -135,7 +135,7 @@ impl Sand for Vtiger {
     }
 
     fn over_the_rate(&self) -> u32 {
-        // It has no rate.
+        // Vtiger has no rate.
         0
     }
 
@@ -166,7 +166,7 @@ impl Sand for Vtiger {
         self.sandbox.set_down(down);
     }
 
-    /// Instead of webhooks sessions end.
+    /// Vtiger has no webhooks; its sessions end instead.
     fn set_hook_faults(&self, _: Vec<HookFault>) {
         self.sandbox.forget_sessions();
     }
@@ -183,11 +183,11 @@ impl Sand for Vtiger {
     fn account(&self) -> Account {
         let mut comments = self.sandbox.records("ModComments");
         comments.sort_by_key(|row| number(row, "id"));
-        // A manager who merges the duplicate into its contact merges the comment, too.
+        // A merge of the duplicate into its contact copies the comment, too.
         let of_itself = |row: &Value| format!("Duplicate of {}:", text(row, "related_to"));
         let mut marked = BTreeMap::<u64, Option<u64>>::new();
         for row in comments.iter().filter(|row| !text(row, "commentcontent").starts_with(&of_itself(row))) {
-            // Managers read the last word.
+            // Managers read the last comment.
             match (number(row, "related_to"), text(row, "commentcontent")) {
                 (Some(contact), said)
                     if ["Two people were parted", "No duplicate any more"]
@@ -257,7 +257,7 @@ impl Sand for Vtiger {
     }
 
     fn restore(&self, row: Row, id: u64) {
-        // Every second row keeps its time of change, as one of an older Vtiger does.
+        // Every second row keeps its time of change, as in an older Vtiger.
         self.sandbox.restored_by_manager(MANAGER, &told(row, id), id.is_multiple_of(2));
     }
 
