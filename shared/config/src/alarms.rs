@@ -146,7 +146,7 @@ impl Reader<'_> {
                 self.alarm_mistake(value, "silent_except", &format!("there is no source {name:?}"));
             }
         }
-        // Only the hub on one machine sends alarms. On AWS the template's topic does.
+        // Only the hub on one machine sends alarms itself. On AWS the topic of the template sends them.
         if self.reading.has_console() {
             config.webhook = self.alarm_webhook(&section, value);
             config.email = self.alarm_addresses(&section, value, has_smtp);

@@ -1,4 +1,4 @@
-//! CRM adapters, one folder a CRM.
+//! CRM adapters, one folder for each CRM.
 
 pub mod amocrm;
 mod connect;

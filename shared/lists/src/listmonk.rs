@@ -1,7 +1,8 @@
 //! listmonk, on the organiser's own server. Sources: listmonk.app/docs/apis/subscribers and knadh/listmonk
-//! (queries.sql, cmd/subscribers.go). Lists are changed by subscriber ids. So a call looks up the known people, creates
-//! the others one by one because there is no bulk call for it, and adds the known ones together. `add` with a `status`
-//! would confirm people who left, so it is sent without one. People who are known to have left are not in it.
+//! (queries.sql, cmd/subscribers.go). Lists are changed by subscriber ids, so a call first looks up the known people.
+//! It creates the others one by one, because there is no bulk call for it. It adds the known ones together. `add` with
+//! a `status` would confirm people who left, so it is sent without one. People who are known to have left are not in
+//! it.
 
 use std::collections::BTreeMap;
 

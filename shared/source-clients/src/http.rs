@@ -93,7 +93,7 @@ impl Shop {
     /// Callers read rows as a `Value`, one by one, because here an answer of another shape is an error.
     ///
     /// # Errors
-    /// `Retry` if the shop does not answer or the answer has another shape, `Fail` if it refuses the key.
+    /// `Retry` if the shop does not answer as expected, `Fail` if it refuses the key or the config is at fault.
     pub async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Option<T>> {
         let mut url = self.base.clone();
         url.path_segments_mut()

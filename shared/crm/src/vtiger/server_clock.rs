@@ -14,7 +14,8 @@ use tokio::sync::OnceCell;
 
 /// Offsets of zones are multiples of this, in seconds.
 const STEP: i64 = 15 * 60;
-/// Allowed difference in seconds: the time between the server's write and its answer, and the drift of the two clocks.
+/// Allowed difference in seconds: the time between the server's write and its answer, and the difference of the two
+/// clocks.
 const SLACK: i64 = 120;
 /// The greatest offset of a zone, in seconds.
 const MOST: i64 = 14 * 3_600;
