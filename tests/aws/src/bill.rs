@@ -1,12 +1,12 @@
-//! What a million webhooks cost at list prices, from what was counted. On-demand, us-east-1, US dollars, 2026-11; no free
-//! tier. Sources: aws.amazon.com/{lambda,sqs,dynamodb,api-gateway,cloudwatch}/pricing.
+//! The cost of a million webhooks at list prices, from counted calls. On-demand, us-east-1, US dollars, 2026-11,
+//! without the free tier. Sources: aws.amazon.com/{lambda,sqs,dynamodb,api-gateway,cloudwatch}/pricing.
 
 use crate::proof::Cost;
 
-/// (what, price of a million, how many of them a webhook).
+/// A line of the bill: the name, the price of a million, and the number for one webhook.
 pub type CostLine = (&'static str, f64, f64);
 
-/// $0.0000133334 a GB-second on arm64, by a million.
+/// The price of a million GB-seconds on arm64, at $0.0000133334 each.
 const GB_SECONDS: f64 = 13.3334;
 /// $0.50 a GB of ingested logs, by a million bytes.
 const LOG_MEGABYTE: f64 = 0.0005;
@@ -16,7 +16,7 @@ pub fn lines(cost: &Cost) -> Vec<CostLine> {
     let invocations: u64 = cost.invocations.iter().map(|(_, count, _, _)| count).sum();
     let gb_seconds: f64 =
         cost.invocations.iter().map(|(_, _, ms, memory)| *ms as f64 / 1000.0 * (*memory as f64 / 1024.0)).sum();
-    // An HTTP API request is metered by 512 KB, an SQS request by 64 KB: nothing here is larger.
+    // An HTTP API request is metered by 512 KB and an SQS request by 64 KB. Nothing here is larger.
     let through_the_api = (n + cost.crm_hooks as f64) / n;
     vec![
         ("HTTP API requests", 1.00, through_the_api),
@@ -29,7 +29,7 @@ pub fn lines(cost: &Cost) -> Vec<CostLine> {
     ]
 }
 
-/// In lines for a terminal.
+/// The bill in lines for a terminal.
 pub fn table(cost: &Cost) -> Vec<String> {
     let lines = lines(cost);
     let mut told = vec![format!("{:<32}{:>12}{:>16}{:>12}", "a million webhooks", "a webhook", "$ a million of", "$")];

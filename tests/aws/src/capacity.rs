@@ -1,5 +1,5 @@
-//! Capacity units as DynamoDB counts them (docs.aws.amazon.com/amazondynamodb, "Capacity unit consumption for operations"
-//! and "DynamoDB item sizes and formats"): the stand-in does not.
+//! Capacity units as DynamoDB counts them, because the stand-in does not. Source: docs.aws.amazon.com/amazondynamodb,
+//! "Capacity unit consumption for operations" and "DynamoDB item sizes and formats".
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 pub type Item = serde_json::Map<String, Value>;
 
-/// Bytes of an item: the names of its attributes and their values.
+/// The size of an item in bytes: the names of its attributes and their values.
 pub fn size(item: &Item) -> usize {
     item.iter().map(|(name, value)| name.len() + value_size(value)).sum()
 }
@@ -18,7 +18,7 @@ fn value_size(value: &Value) -> usize {
     let text = inner.as_str().unwrap_or("");
     match kind.as_str() {
         "S" => text.len(),
-        // About a byte for two digits, and one more.
+        // A number takes about a byte for two digits, and one more.
         "N" => text.len().div_ceil(2) + 1,
         "B" => STANDARD.decode(text).map_or(text.len(), |bytes| bytes.len()),
         "BOOL" | "NULL" => 1,
@@ -41,12 +41,12 @@ fn kilobytes(bytes: usize) -> u64 {
 #[derive(Debug, Clone, Default)]
 pub struct Table {
     pub key: Vec<String>,
-    /// Each with its own key and everything that it holds.
+    /// Indexes, each with its own key and the attributes that it holds.
     pub indexes: Vec<(Vec<String>, BTreeSet<String>)>,
 }
 
 impl Table {
-    /// From DescribeTable. Indexes project keys only; another projection is not known here.
+    /// A table from the answer of DescribeTable. Panics if an index projects more than keys.
     pub fn of(described: &Value) -> Self {
         let key = names(described.get("KeySchema"));
         let indexes = described.get("GlobalSecondaryIndexes").and_then(Value::as_array).into_iter().flatten();
@@ -64,7 +64,7 @@ impl Table {
         self.key.iter().map(part).collect::<Vec<_>>().join("|")
     }
 
-    /// Units of one write, its indexes included.
+    /// Units of one write, including its indexes.
     pub fn write_units(&self, before: Option<&Item>, after: Option<&Item>) -> u64 {
         let bytes = before.map_or(0, size).max(after.map_or(0, size));
         let indexes = self.indexes.iter().map(|(key, held)| {
@@ -78,7 +78,7 @@ impl Table {
                 (None, None) => 0,
                 (Some(old), Some(new)) if old == new => 0,
                 (Some(one), None) | (None, Some(one)) => kilobytes(size(&one)),
-                // A row whose key changes is taken out and put in.
+                // A row whose key changes is deleted and inserted.
                 (Some(old), Some(new)) => kilobytes(size(&old)) + kilobytes(size(&new)),
             }
         });
@@ -91,7 +91,7 @@ fn names(schema: Option<&Value>) -> Vec<String> {
     parts.filter_map(|part| part.get("AttributeName")?.as_str().map(str::to_owned)).collect()
 }
 
-/// Half units of a read: one a 4 KB read eventually, two consistently.
+/// Half units of a read: for each 4 KB one if eventually consistent, two if consistent.
 pub fn read_half_units(bytes: usize, consistent: bool) -> u64 {
     let units = bytes.div_ceil(4096).max(1) as u64;
     if consistent { units * 2 } else { units }

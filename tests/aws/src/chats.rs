@@ -1,4 +1,4 @@
-//! A small story of chats, played on both worlds: SMS, page, messengers, a phone, a stop, a question for a manager.
+//! A small story of chats, played on both hubs: SMS, page, messengers, a phone, a stop, a question for a manager.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -13,7 +13,8 @@ use stagedoor_testkit::{
     form_signed, unisender,
 };
 
-/// Later than anything of the tour; and whoever wrote more than a day ago is not answered any more.
+/// The time of the story. It is later than the tour, and recent, because the bot does not answer messages older than
+/// a day.
 static NOW: LazyLock<i64> = LazyLock::new(|| Timestamp::now().as_second());
 
 pub struct Stage<'s> {
@@ -29,9 +30,9 @@ impl Stage<'_> {
         assert_eq!(status, 200, "{}: {answer}", signed_request.path);
     }
 
-    /// Waits until so many messages arrived through a messenger.
+    /// Waits until this many messages arrived through a messenger.
     async fn arrived(&self, platform: Platform, count: usize) -> Vec<stagedoor_sandbox::Arrived> {
-        // What failed rests for two minutes and comes again.
+        // A failed message waits for two minutes before the next try.
         for _ in 0..1_800 {
             let all: Vec<_> = self.messengers.arrived().into_iter().filter(|one| one.platform == platform).collect();
             if all.len() >= count {
@@ -42,7 +43,7 @@ impl Stage<'_> {
         panic!("{count} messages through {platform:?} did not arrive: {:?}", self.messengers.arrived());
     }
 
-    /// Plays it: one fan a messenger, each invited by SMS. `settled` waits until the world is at rest.
+    /// Plays the story: one fan a messenger, each invited by SMS. `settled` waits until the hub is at rest.
     pub async fn play(&self, settled: impl AsyncFn()) {
         let fans = [
             (Account::Telegram(5_342_492_667), Platform::Telegram, "?start="),
@@ -53,7 +54,7 @@ impl Stage<'_> {
         let phone = |n: usize| Phone::parse(&format!("+7917555000{n}"), self.hub.config.region).expect("a phone");
         let invitees: Vec<Invitee> =
             (0..fans.len()).map(|n| Invitee { phone: phone(n), name: Some(format!("Фан {n}")) }).collect();
-        // Nobody is invited who did not consent.
+        // The hub invites only people with a consent.
         for (n, invitee) in invitees.iter().enumerate() {
             let consents = json!([{ "purpose": "marketing", "channel": "sms", "given": true, "wording": "2027-1" }]);
             let now = self.hub.sync.clock.now();
@@ -71,7 +72,8 @@ impl Stage<'_> {
             let page = browser().get(link).send().await.expect("a page").text().await.expect("text");
             let at = page.find(before).unwrap_or_else(|| panic!("{before} in {page}")) + before.len();
             let token: String = page[at..].chars().take_while(char::is_ascii_alphanumeric).collect();
-            // Fans do not write from the future: such an instant counts as the receipt, which differs between the worlds.
+            // Fans must not write from the future: the hub replaces such a time by that of the receipt, which differs
+            // between the hubs.
             let second = *NOW - 600 + 100 * n as i64;
             let (fan, serial) = (ChatFan::new(account, "кот"), 800_000 + 10 * n as u64);
             self.messengers.open(platform, &fan.id());
@@ -87,13 +89,13 @@ impl Stage<'_> {
             self.post(fan.say(question, serial + 2, second + 60)).await;
             self.arrived(platform, 2).await;
         }
-        // WhatsApp tells a phone, and needs no link.
+        // WhatsApp reports the phone, so no link is needed.
         let fan = ChatFan::new(Account::Whatsapp("79175550001".into()), "кот");
         self.messengers.open(Platform::Whatsapp, &fan.id());
         self.post(fan.say("сколько стоит?", 800_900, *NOW - 60)).await;
         self.arrived(Platform::Whatsapp, 1).await;
         settled().await;
-        // A fan of the tour opens a letter and wants no more of them; a number takes an SMS.
+        // A fan of the tour opens a letter and unsubscribes. A phone accepts an SMS.
         let event = |name: &str, status: &str| {
             json!({ "event_name": name, "event_time": "2026-11-29 12:00:00",
             "event_data": { "email": "fan7@example.com", "campaign_id": 7, "status": status, "list_ids": [134] } })

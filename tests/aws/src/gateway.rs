@@ -1,5 +1,5 @@
-//! The HTTP API in front of the functions: requests become events of payload format 2.0, answers become responses
-//! (docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html).
+//! The HTTP API in front of the functions. It turns requests into events of payload format 2.0, and answers into
+//! responses (docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html).
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::runtime::Function;
 
 type Routes = Arc<BTreeMap<String, Function>>;
 
-/// Serves one route a function, `/<function>/…`.
+/// Serves one route for each function, `/<function>/…`.
 pub fn serve(listener: TcpListener, functions: BTreeMap<String, Function>) -> JoinHandle<()> {
     let app = Router::new().fallback(handle).with_state(Arc::new(functions));
     let app = app.layer(axum::extract::DefaultBodyLimit::max(10 * 1024 * 1024));
@@ -26,7 +26,7 @@ pub fn serve(listener: TcpListener, functions: BTreeMap<String, Function>) -> Jo
 }
 
 async fn handle(State(routes): State<Routes>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    // Links have a short path of their own.
+    // Links have their own short path.
     let first = uri.path().split('/').nth(1).unwrap_or("");
     let name = if first == "l" { "links" } else { first };
     let Some(function) = routes.get(name) else {
@@ -49,7 +49,7 @@ fn event(name: &str, method: &Method, uri: &Uri, headers: &HeaderMap, body: &Byt
         }
         entry.push_str(&value);
     }
-    // Cookies come apart from the headers in format 2.0.
+    // Format 2.0 separates cookies from the headers.
     let cookies: Vec<String> = joined
         .remove("cookie")
         .into_iter()

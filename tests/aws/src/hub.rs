@@ -24,18 +24,18 @@ use crate::{
     stack::{self, Deployed, FUNCTIONS, Moto, REGION, STACK, root},
 };
 
-/// What a test may have otherwise.
+/// What a test may change about the deployment.
 pub struct Options {
     /// Parameters of the template.
     pub parameters: Value,
-    /// Every message is handed out twice.
+    /// True if every message is delivered twice.
     pub twice: bool,
     pub config: Box<dyn FnOnce(String) -> String + Send>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        // An invocation has time enough on a slow machine too: one that is cut off tells no figures.
+        // The timeouts suffice on a slow machine too: an invocation that is cut off gives no figures.
         let parameters = json!({
             "DeletionProtection": "false", "SyncSeconds": 120, "VisibilitySeconds": 120, "Attempts": 3, "BatchWindowSeconds": 1,
         });
@@ -50,11 +50,11 @@ pub struct AwsHub {
     pub messengers: Messengers,
     pub post: Post,
     pub functions: BTreeMap<String, Function>,
-    /// Where webhooks go.
+    /// The URL that takes webhooks.
     pub base: String,
-    /// An operator's own access, which is not counted.
+    /// An operator's own access. Its calls are not counted.
     pub operator: Hub,
-    /// What is polled, and for which function.
+    /// The polled queues, each with its function.
     sources: Vec<(Source, &'static str)>,
     polling: Vec<Polling>,
     serving: Vec<JoinHandle<()>>,
@@ -68,7 +68,7 @@ impl Drop for AwsHub {
     }
 }
 
-/// The binaries, built once a process.
+/// The folder of the binaries, built once a process.
 pub fn artifacts() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -78,7 +78,7 @@ pub fn artifacts() -> &'static Path {
     })
 }
 
-/// The deployment's own config, pointed at the sandbox, and the secrets that it names: those of the sample tour.
+/// The deployment's own config, directed to the sandbox, with its secrets: those of the sample tour.
 fn configured(crm: &str, messengers: &str, relay: u16) -> (String, BTreeMap<String, String>) {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).expect("a config");
     let (ours, local) = (read("infra/aws/config/stagedoor.toml"), read("infra/local/stagedoor.toml"));
@@ -91,9 +91,9 @@ fn configured(crm: &str, messengers: &str, relay: u16) -> (String, BTreeMap<Stri
     assert_eq!(names.len(), values.len(), "both configs have the same sources");
     let mut text =
         ours.replace("https://example.amocrm.ru", crm).replace("kind = \"amocrm\"", "kind = \"amocrm\"\nrate = 200");
-    // It runs by the real clock, at any time of the day.
+    // The hub runs by the real clock, at any time of the day.
     text = text.replace("quiet = \"21:00-09:00\"\n", "");
-    // The messengers' stand-ins in the place of their own hosts.
+    // The messengers' stand-ins replace their hosts.
     for (line, version) in [
         ("login = \"stagedoor\"", ""),
         ("bot = \"stagedoor_tour_bot\"", ""),
@@ -109,7 +109,7 @@ fn configured(crm: &str, messengers: &str, relay: u16) -> (String, BTreeMap<Stri
     let shop = "shop_id = \"100500\"";
     assert!(text.contains(shop), "{shop}");
     text = text.replace(shop, &format!("{shop}\nbase_url = \"{messengers}/yookassa\""));
-    // The relay's too.
+    // The relay's stand-in replaces its host.
     let host = "host = \"smtp.go2.unisender.ru\"\nencryption = \"tls\"";
     assert!(text.contains(host), "{host}");
     text = text.replace(host, &format!("host = \"127.0.0.1\"\nport = {relay}\nencryption = \"none\""));
@@ -195,13 +195,13 @@ impl AwsHub {
         self.functions.get(name).expect("a function")
     }
 
-    /// How often the queue of events was looked at while nothing was in it.
+    /// How often the queue of events was polled while it was empty.
     pub fn idle_looks(&self) -> u64 {
         let of_events = self.sources.iter().filter(|(source, _)| source.url.ends_with("-events"));
         of_events.map(|(source, _)| source.idle.load(Ordering::Relaxed)).sum()
     }
 
-    /// Nothing is handed to `sync` until `resume`.
+    /// Stops deliveries to `sync` until `resume`.
     pub fn pause(&mut self) {
         self.polling.clear();
     }
@@ -211,10 +211,10 @@ impl AwsHub {
         self.polling = self.sources.iter().map(poll).collect();
     }
 
-    /// A command of `stagedoor` on this deployment: what it printed.
+    /// Runs a command of `stagedoor` on this deployment. Returns its output.
     ///
     /// # Panics
-    /// When it fails.
+    /// When the command fails.
     pub async fn command(&self, args: &[&str]) -> String {
         let (endpoint, config) = (self.meter.url.clone(), self.folder.path().join("opt/stagedoor.toml"));
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
@@ -224,18 +224,19 @@ impl AwsHub {
         printed
     }
 
-    /// One tick of the schedule.
+    /// Sends one tick of the schedule.
     pub async fn tick(&self, function: &str) {
         // docs.aws.amazon.com/eventbridge/latest/ref/event-scheduled-event.html
         let event = std::fs::read_to_string(root().join("events/lambda/tick.json")).expect("the sample");
         _ = self.function(function).invoke(event.into()).await;
     }
 
-    /// Posts many, no faster than they are read: the stand-in counts the whole queue for every message that it hands out.
+    /// Posts many requests, no faster than the hub reads them: the stand-in counts the whole queue for every message
+    /// that it delivers.
     pub async fn take(&self, parcels: Vec<SignedRequest>) {
         for some in parcels.chunks(64) {
             send(some.to_vec(), &self.base).await.expect("taken");
-            // One that does not drain is told of by `settled`.
+            // `settled` reports a queue that does not drain.
             for _ in 0..600 {
                 if self.operator.queues.events.depth().await.expect("a depth") <= 128 {
                     break;
@@ -245,7 +246,7 @@ impl AwsHub {
         }
     }
 
-    /// Waits until nothing is queued and nobody waits; the schedule ticks meanwhile.
+    /// Waits until nothing is queued and nobody waits. The schedule ticks meanwhile.
     pub async fn settled(&self) {
         let mut calm = 0;
         for _ in 0..600 {
@@ -273,7 +274,7 @@ fn spec(name: &str, deployed: &Deployed, layer: &Path, meter: &str, base: &str) 
     let mut environment: BTreeMap<String, String> = function
         .environment
         .iter()
-        // The layer is unpacked there.
+        // The layer is unpacked in that folder.
         .map(|(name, value)| (name.clone(), value.replace("/opt/", &format!("{}/", layer.display()))))
         .collect();
     environment.insert("AWS_REGION".into(), REGION.into());
@@ -307,7 +308,7 @@ async fn sources(deployed: &Deployed, meter: &str, twice: bool) -> Vec<(Source, 
         };
         let concurrency = mapping.scaling_config.as_ref().and_then(|one| one.get("MaximumConcurrency")?.as_u64());
         let source = Source {
-            // Lambda polls with the rights of the function's role.
+            // Lambda polls with the permissions of the function's role.
             client: aws_sdk_sqs::Client::new(&keys(name, meter).await),
             url: deployed.queue(output).to_owned(),
             arn: mapping.event_source_arn.clone(),

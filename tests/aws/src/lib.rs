@@ -1,5 +1,5 @@
-//! The proof that the deployment works, without an AWS account: the template on an independent stand-in (moto), the Lambda
-//! binaries under a Runtime API, an event source mapping played as AWS plays it, and every call counted.
+//! Proves without an AWS account that the deployment works. The template runs on an independent stand-in (moto) and
+//! the Lambda binaries under a Runtime API. An event source mapping behaves as AWS's does, and every call is counted.
 #![allow(
     clippy::panic,
     clippy::indexing_slicing,

@@ -1,7 +1,8 @@
-//! The event source mapping, as Lambda plays it (docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html and
-//! services-sqs-errorhandling.html): messages gather until the batch is full, its window is over or its payload is 6 MB;
-//! what the function does not report as failed is deleted; what it reports, or all when it fails, is left to the queue's
-//! visibility timeout and redrive policy.
+//! The event source mapping as Lambda runs it. Messages gather until the batch is full, its window is over or its
+//! payload is 6 MB. Messages that the function does not report as failed are deleted. Reported messages, or all if
+//! the function fails, stay for the queue's visibility timeout and redrive policy.
+//!
+//! Sources: docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html and services-sqs-errorhandling.html.
 
 use std::{
     collections::BTreeSet,
@@ -24,7 +25,7 @@ use tokio::{
 
 use crate::runtime::Function;
 
-/// Bytes of an invocation at most (Lambda quotas, synchronous payload).
+/// The most bytes of an invocation (Lambda quotas, synchronous payload).
 const PAYLOAD: usize = 6 * 1024 * 1024;
 
 #[derive(Clone)]
@@ -35,11 +36,11 @@ pub struct Source {
     pub batch: usize,
     pub window: Duration,
     pub concurrency: usize,
-    /// Whether the mapping has ReportBatchItemFailures.
+    /// True if the mapping has ReportBatchItemFailures.
     pub partial: bool,
-    /// Every message is handed out twice, as a standard queue may.
+    /// True if every message is delivered twice, as a standard queue may do.
     pub twice: bool,
-    /// Looks that found nothing. How many there are depends on the clock.
+    /// Polls that found nothing. Their number depends on the clock.
     pub idle: Arc<AtomicU64>,
 }
 
@@ -86,7 +87,7 @@ async fn gather(source: &Source) -> Vec<Message> {
         let messages = request.send().await.ok().and_then(|answer| answer.messages).unwrap_or_default();
         if messages.is_empty() {
             source.idle.fetch_add(1, Ordering::Relaxed);
-            // Lambda polls long; the stand-in would let everybody else wait meanwhile.
+            // Lambda uses long polling; with the stand-in everybody else would wait meanwhile.
             tokio::time::sleep(Duration::from_millis(100)).await;
             if began.is_none() {
                 return batch;

@@ -1,5 +1,5 @@
-//! Stands between the functions and the stand-in: refuses what a function's role does not allow, as IAM would, and counts
-//! every call with the capacity that it takes.
+//! A proxy between the functions and the stand-in. It refuses what a function's role does not allow, as IAM does, and
+//! counts every call with its capacity.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -21,25 +21,25 @@ use crate::{
     stack::{Deployed, OneOrMany, REGION, STACK, Statement, credential},
 };
 
-/// What was counted, by who called and what.
+/// Counts by caller and action.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
-    /// (caller, `service:Action`) to calls.
+    /// Calls by (caller, `service:Action`).
     pub calls: BTreeMap<(String, String), u64>,
-    /// (caller, table) to write units of a kilobyte.
+    /// Write units of a kilobyte by (caller, table).
     pub writes: BTreeMap<(String, String), u64>,
-    /// (caller, table) to half units of a read.
+    /// Half units of reads by (caller, table).
     pub reads: BTreeMap<(String, String), u64>,
-    /// (caller, action, resource) to calls.
+    /// Calls by (caller, action, resource).
     pub on: BTreeMap<(String, String, String), u64>,
-    /// (caller, action, resource) of everything that was allowed.
+    /// Everything that was allowed: (caller, action, resource).
     pub used: BTreeSet<(String, String, String)>,
-    /// The same of everything that was refused.
+    /// Everything that was refused: (caller, action, resource).
     pub refused: BTreeSet<(String, String, String)>,
 }
 
 impl Counts {
-    /// Calls of an action on a resource that ends so.
+    /// Calls of an action on resources whose name ends so.
     pub fn calls_on(&self, who: &str, action: &str, end: &str) -> u64 {
         let own = self.on.iter().filter(|((by, what, on), _)| by == who && what == action && on.ends_with(end));
         own.map(|(_, count)| count).sum()
@@ -49,7 +49,7 @@ impl Counts {
         self.calls.iter().filter(|((by, what), _)| by == who && what == action).map(|(_, count)| count).sum()
     }
 
-    /// True if this caller did it to something that the resource of a statement covers.
+    /// True if this caller used the action on something that a statement's resource covers.
     pub fn does(&self, who: &str, action: &str, resource: &str) -> bool {
         self.used.iter().any(|(by, what, on)| by == who && what == action && covers(resource, on))
     }
@@ -66,11 +66,11 @@ impl Counts {
 #[derive(Default)]
 struct Books {
     counts: Counts,
-    /// Items as they are now, to know what a write replaces.
+    /// The present items, to know what a write replaces.
     images: HashMap<(String, String), Item>,
-    /// The caller whose write will not be answered, after how many more.
+    /// The caller whose write gets no answer, and after how many more writes.
     trip: Option<(String, u32, oneshot::Sender<()>)>,
-    /// Calls of the functions that fail before they are made: (action, how many are left).
+    /// The action whose next calls fail before they take effect, and how many.
     throttle: Option<(String, u32)>,
 }
 
@@ -127,14 +127,14 @@ impl Meter {
         self.books().counts.clone()
     }
 
-    /// The next writes of `who` are made, and the last of them is never answered: the answer comes when that is so.
+    /// Lets the next writes of `who` take effect and withholds the answer of the last. The receiver then resolves.
     pub fn trip(&self, who: &str, after: u32) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         self.books().trip = Some((who.to_owned(), after, sender));
         receiver
     }
 
-    /// The next calls of this action are throttled.
+    /// Throttles the next calls of this action.
     pub fn throttle(&self, action: &str, calls: u32) {
         self.books().throttle = Some((action.to_owned(), calls));
     }
@@ -148,7 +148,7 @@ impl Meter {
         })
     }
 
-    /// One call at a time: the stand-in is not made for more, and the images stay true.
+    /// Forwards one call at a time: the stand-in cannot take more, and the images stay true.
     async fn forward(&self, headers: &HeaderMap, body: Bytes) -> (StatusCode, Bytes) {
         let _turn = self.turn.lock().await;
         let mut request = self.http.post(&self.upstream).body(body);
@@ -189,7 +189,7 @@ fn scope(headers: &HeaderMap) -> (String, String) {
     (parts.next().unwrap_or("").to_owned(), parts.nth(2).unwrap_or("").to_owned())
 }
 
-/// A pattern of a policy: `*` stands for any letters.
+/// True if a policy's pattern covers the text. `*` stands for any letters.
 fn covers(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
@@ -199,7 +199,8 @@ fn covers(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// Whether a statement's condition holds for a call that names these partitions. Only conditions on leading keys are known.
+/// True if a statement's condition holds for a call with these partitions. Only conditions on leading keys are
+/// supported.
 fn holds(condition: &Value, keys: &BTreeSet<String>) -> bool {
     let conditions = condition.as_object().into_iter().flatten();
     conditions.into_iter().all(|(operator, wanted)| {
@@ -210,7 +211,7 @@ fn holds(condition: &Value, keys: &BTreeSet<String>) -> bool {
     })
 }
 
-/// The partitions of the table `misc` that a call names.
+/// Collects the partitions of the table `misc` that a call names.
 fn leading_keys(value: &Value, keys: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
@@ -325,7 +326,7 @@ impl Meter {
         };
         if let Some((_, _, sender)) = tripped {
             _ = sender.send(());
-            // It took effect, and nobody will hear of it.
+            // The write took effect, and its answer never comes.
             std::future::pending::<()>().await;
         }
     }
@@ -344,7 +345,7 @@ impl Meter {
             self.count_reads(who, &request, &answer);
             return (status, answer);
         }
-        // One write at a time, so that the images are true.
+        // One write at a time, so that the images stay true.
         let _order = self.order.lock().await;
         if operation == "UpdateItem" && request.get("ReturnValues").is_none() {
             request["ReturnValues"] = json!("ALL_NEW");
@@ -367,7 +368,7 @@ impl Meter {
                 }
                 After::Updated => self.now_there(&write.table, &write.key).await,
             };
-            // A condition that did not hold costs as much as what it looked at.
+            // A failed condition costs as much as the item that it read.
             let units = table.write_units(before.as_ref(), after.as_ref()) * factor;
             let mut books = self.books();
             *books.counts.writes.entry((who.to_owned(), write.table)).or_default() += units;

@@ -1,17 +1,17 @@
-//! The CRM as a manager sees it, without what is only a number or a clock of the account.
+//! The CRM as a manager sees it, without ids and times that differ between accounts.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 use stagedoor_sandbox::Sandbox;
 
-/// Attributes that every account gives by itself.
+/// Attributes that every account sets itself.
 const ITS_OWN: [&str; 8] =
     ["id", "created_at", "updated_at", "closed_at", "_links", "account_id", "closest_task_at", "request_id"];
 
 fn plain(value: &Value) -> Value {
     match value {
-        // Who was seen first by which batch gives a person their id; it says nothing of the person.
+        // A person's id depends on the order of the first batch. It says nothing about the person.
         Value::Object(map) if map.get("field_code").and_then(Value::as_str) == Some("STAGEDOOR_ID") => {
             let value = map.get("values").and_then(|values| values.pointer("/0/value")?.as_str());
             Value::from(value.and_then(|text| text.split_once('|')).map_or("", |(_, show)| show))
@@ -53,12 +53,12 @@ pub fn picture(sandbox: &Sandbox) -> BTreeMap<String, Vec<String>> {
         }
         all.entry(owner).or_default().push(shown.to_string());
     }
-    // What was said: the lines, however they came to be split into notes; our own bear our own clock.
+    // The lines of notes, regardless of their split into notes. Our own lines have our own clock and are left out.
     for note in sandbox.notes() {
         let owner =
             names.get(&note.get("entity_id").map(ToString::to_string)).cloned().unwrap_or_else(|| "nobody".into());
         let words = note.pointer("/params/text").and_then(Value::as_str).unwrap_or("");
-        // A form is as old as its receipt, and the worlds live one after the other.
+        // A form is as old as its receipt, and the hubs run one after the other.
         let told = |line: &str| line.find(" form \"").map_or(line, |at| line.get(at..).unwrap_or(line)).to_owned();
         let theirs = words.lines().filter(|line| line.contains('▸')).map(|line| format!("note {}", told(line)));
         all.entry(owner).or_default().extend(theirs);
@@ -72,7 +72,7 @@ pub fn picture(sandbox: &Sandbox) -> BTreeMap<String, Vec<String>> {
     all
 }
 
-/// Where two pictures differ, a few lines of each.
+/// A few lines of each difference between two pictures.
 pub fn differences(left: &BTreeMap<String, Vec<String>>, right: &BTreeMap<String, Vec<String>>) -> Vec<String> {
     let mut told = Vec::new();
     for (contact, deals) in left {

@@ -1,4 +1,4 @@
-//! The sample tour on both worlds, compared and counted.
+//! Plays the sample tour on the local hub and on the deployment, compares them and counts the calls.
 
 use std::collections::BTreeSet;
 
@@ -17,18 +17,18 @@ use crate::{
 pub struct Proof {
     pub aws: AwsHub,
     pub counts: Counts,
-    /// Empty when both CRMs hold the same.
+    /// Differences between both CRMs; empty if they are equal.
     pub differences: Vec<String>,
-    /// To how many fans each world wrote of the show that moved, and to which only one did.
+    /// The number of fans who got news of the moved show, on each hub, and the fans who got it on only one.
     pub letters: (usize, usize, BTreeSet<usize>),
     pub contacts: usize,
     pub deals: usize,
-    /// CRM calls of the backfill, which an operator's command made.
+    /// CRM calls of the backfill, which is an operator's command.
     pub backfill_calls: u64,
     pub cost: Cost,
 }
 
-/// What was counted, a webhook or an event.
+/// The counted cost for a webhook or an event.
 #[derive(Debug, Clone, Default)]
 pub struct Cost {
     pub deliveries: u64,
@@ -40,25 +40,25 @@ pub struct Cost {
     pub names_per_event: f64,
     pub links_per_event: f64,
     pub pages_per_event: f64,
-    /// Write units of everything, the CRM's own webhooks and the reconciler included.
+    /// Write units of everything, including the CRM's own webhooks and the reconciler.
     pub units_per_delivery: f64,
     pub read_units_per_delivery: f64,
     pub scans: u64,
-    /// SQS requests of every kind, by functions and by the mapping for them.
+    /// SQS requests of every kind, by functions and by their mapping.
     pub sqs_requests: u64,
     /// Deliveries of the CRM's own webhooks.
     pub crm_hooks: u64,
     pub log_bytes: u64,
-    /// (function, invocations, milliseconds in all, memory in MB).
+    /// For each function: name, invocations, milliseconds in all, memory in MB.
     pub invocations: Vec<(String, u64, u64, u64)>,
 }
 
 /// Plays the tour on a local hub and on the deployment.
 ///
 /// # Panics
-/// When a part does not start or a delivery is not taken.
+/// When a part does not start or a delivery is refused.
 pub async fn prove(say: impl Fn(String)) -> Proof {
-    // Deliveries are signed for now, and a build may take longer than a signature counts.
+    // Deliveries are signed with the present time, and a build may take longer than a signature is valid.
     artifacts();
     let existing = tour::existing_contacts();
     let parcels = tour::deliveries(stagedoor_ports::Clock::now(&stagedoor_ports::SystemClock));
@@ -82,7 +82,7 @@ pub async fn prove(say: impl Fn(String)) -> Proof {
     aws.take(parcels).await;
     aws.settled().await;
     aws.tick("sync").await;
-    // What the tour costs is counted before anybody chats.
+    // The tour's cost is counted before any chat.
     let idle = aws.idle_looks();
     let counted = aws.meter.counts();
     let events = aws.operator.status().await.expect("a status").events;
@@ -105,7 +105,7 @@ pub async fn prove(say: impl Fn(String)) -> Proof {
     }
 }
 
-/// By number: at which of two addresses somebody is known first depends on what came first.
+/// Fans by number, because the first known one of a fan's two addresses depends on the order of events.
 fn fans(letters: Vec<stagedoor_sandbox::Delivered>) -> BTreeSet<usize> {
     let number = |to: &str| to.split('@').next()?.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().ok();
     letters.iter().filter_map(|letter| number(&letter.to)).collect()
@@ -119,11 +119,11 @@ fn cost(aws: &AwsHub, (counts, idle_looks): (&Counts, u64), deliveries: u64, eve
     let (n, e) = (deliveries as f64, events as f64);
     let sends = counts.calls_of("website", "sqs:SendMessage") + counts.calls_of("ticketing", "sqs:SendMessage");
     let events_queue = |action| counts.calls_on("sync", action, "-events");
-    // Looks at an empty queue depend on the clock: SQS polls long, the stand-in cannot.
+    // Polls of an empty queue depend on the clock: SQS uses long polling, the stand-in cannot.
     let looks = events_queue("sqs:ReceiveMessage").saturating_sub(idle_looks);
     let taken = looks + events_queue("sqs:DeleteMessage");
-    // Nobody chats yet. The stand-in is asked ten times a second for nothing; SQS is asked three times a minute, which
-    // docs/cost.md counts by the month.
+    // Nobody chats yet. The stand-in gets ten empty polls a second; SQS gets three a minute, which docs/cost.md
+    // counts by the month.
     let idle = counts.calls_on("sync", "sqs:ReceiveMessage", "-chats")
         + counts.calls_on("outreach", "sqs:ReceiveMessage", "-outbox");
     let tables = ["journal", "people", "names", "links", "misc", "sent"];
@@ -162,7 +162,7 @@ fn cost(aws: &AwsHub, (counts, idle_looks): (&Counts, u64), deliveries: u64, eve
 }
 
 impl Cost {
-    /// In lines for a terminal.
+    /// The result in lines for a terminal.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![
             format!("webhooks {}, events folded {} (the CRM's own webhooks included)", self.deliveries, self.events),

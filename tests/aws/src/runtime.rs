@@ -1,5 +1,5 @@
-//! The Lambda Runtime API around the binaries (docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html): one process an
-//! execution environment, one invocation at a time in each, killed when it takes longer than its timeout.
+//! The Lambda Runtime API around the binaries (docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html). An execution
+//! environment is one process with one invocation at a time. It is killed when an invocation exceeds its timeout.
 
 use std::{
     collections::BTreeMap,
@@ -24,18 +24,18 @@ use tokio::{
     sync::{Semaphore, mpsc, oneshot},
 };
 
-/// What a function is run with.
+/// The settings of a function.
 #[derive(Debug, Clone)]
 pub struct Spec {
     pub name: String,
     pub binary: PathBuf,
     pub environment: BTreeMap<String, String>,
     pub timeout: Duration,
-    /// Execution environments at most.
+    /// The most execution environments.
     pub concurrency: usize,
 }
 
-/// What was counted of a function.
+/// The counts of a function.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Invocations {
     pub count: u64,
@@ -78,7 +78,7 @@ pub struct Function {
     spec: Arc<Spec>,
     pool: Arc<Mutex<Pool>>,
     places: Arc<Semaphore>,
-    /// Every line that its processes wrote.
+    /// Every log line of the function's processes.
     log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -104,7 +104,7 @@ impl Function {
         !self.pool().busy.is_empty()
     }
 
-    /// Kills every process that is at work, as a crash would.
+    /// Kills every working process, as a crash would.
     pub fn kill(&self) {
         let mut pool = self.pool();
         for pid in std::mem::take(&mut pool.busy).into_values() {
@@ -112,8 +112,10 @@ impl Function {
         }
     }
 
+    /// Invokes the function and returns its answer.
+    ///
     /// # Errors
-    /// What Lambda would say: the function failed, ended, or took too long.
+    /// Lambda's error: the function failed, ended, or took too long.
     pub async fn invoke(&self, payload: Bytes) -> Result<Bytes, String> {
         let _place = self.places.acquire().await.map_err(|error| error.to_string())?;
         let began = Instant::now();
@@ -150,7 +152,7 @@ impl Function {
     }
 }
 
-/// One invocation; the environment comes back unless it is broken.
+/// Runs one invocation. Returns the environment unless it is broken.
 async fn run(
     mut environment: Environment,
     payload: Bytes,
@@ -177,7 +179,7 @@ struct Api {
     replies: Arc<Mutex<BTreeMap<String, Reply>>>,
 }
 
-/// No two invocations of any function have one id.
+/// The next invocation id. Ids are unique over all functions.
 static INVOCATION: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
 async fn start(spec: &Spec, log: &Arc<Mutex<Vec<String>>>) -> Result<Environment, String> {

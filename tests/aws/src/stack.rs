@@ -1,4 +1,4 @@
-//! The template, deployed to an independent server that speaks AWS's API.
+//! Deploys the template to an independent server with AWS's API.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub const STACK: &str = "stagedoor";
 pub const REGION: &str = "eu-central-1";
-/// The Lambda binaries, by function.
+/// The names of the Lambda binaries, by function.
 pub const FUNCTIONS: [&str; 9] =
     ["website", "ticketing", "mail", "messaging", "links", "crm", "sync", "outreach", "schedule"];
 
@@ -22,19 +22,19 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository")
 }
 
-/// A tool that `tests/run` installs.
+/// The path of a tool that `tests/run` installs.
 pub fn tool(name: &str) -> PathBuf {
     root().join(".tools/python/bin").join(name)
 }
 
-/// moto, stopped when it is dropped.
+/// A running moto, which stops when it is dropped.
 pub struct Moto {
     child: Child,
     pub url: String,
     _place: SemaphorePermit<'static>,
 }
 
-/// A stand-in keeps a core busy: more of them at once only make each other wait.
+/// Limits parallel stand-ins. Each keeps a core busy, so more of them only wait for each other.
 static PLACES: Semaphore = Semaphore::const_new(2);
 
 impl Drop for Moto {
@@ -64,7 +64,7 @@ impl Moto {
         panic!("moto did not come up");
     }
 
-    /// Secrets as an operator puts them there.
+    /// Stores secrets as an operator does.
     pub async fn put_secrets(&self, secrets: &BTreeMap<String, String>) {
         let http = stagedoor_http::builder().build().expect("a client");
         for (name, value) in secrets {
@@ -83,7 +83,7 @@ impl Moto {
     }
 }
 
-/// The stand-in looks at the scope of a signature, not at the signature.
+/// The header of a signature. The stand-in checks its scope, not the signature.
 pub fn credential(who: &str, service: &str) -> String {
     format!(
         "AWS4-HMAC-SHA256 Credential={who}/20261124/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"
@@ -141,29 +141,30 @@ pub struct Mapping {
     pub scaling_config: Option<Value>,
 }
 
-/// By what a function that takes deliveries is reached. The stand-in has no aliases: it is read off the translated template.
+/// The alias that leads to a receiving function. It is read from the translated template, because the stand-in has no
+/// aliases.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Alias {
     pub name: String,
-    /// The template's name of the version: another one is published by the deploy.
+    /// The version's name in the template. A deploy publishes another one.
     pub version: String,
-    /// How deliveries go over to another version.
+    /// How deliveries move to a new version.
     pub moved_by: String,
-    /// What brings the version before back.
+    /// The alarms that roll back to the version before.
     pub alarms: Vec<String>,
 }
 
-/// What came out of the template.
+/// The result of a deployment.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Deployed {
     pub status: String,
-    /// By the function's short name.
+    /// Aliases by the function's short name.
     pub aliases: BTreeMap<String, Alias>,
     pub outputs: BTreeMap<String, String>,
     pub functions: BTreeMap<String, Function>,
     pub mappings: Vec<Mapping>,
     pub queues: BTreeMap<String, BTreeMap<String, String>>,
-    /// By name, as DescribeTable tells them.
+    /// Tables by name, as DescribeTable returns them.
     pub tables: BTreeMap<String, Value>,
 }
 
@@ -178,7 +179,7 @@ impl Deployed {
     }
 }
 
-/// Builds what the whole workspace's tests are built with: every other choice of features compiles the SDK once more.
+/// Builds with the features of the whole workspace's tests: every other choice of features compiles the SDK again.
 fn cargo_build(binaries: &[&str]) {
     let mut command = Command::new("cargo");
     command.args(["build", "--quiet", "--workspace", "--all-features", "--tests"]).current_dir(root());
@@ -200,10 +201,10 @@ pub fn build(folder: &Path) {
     }
 }
 
-/// Deploys the template as it is.
+/// Deploys the template unchanged.
 ///
 /// # Errors
-/// What the deployment says of a missing parameter or secret.
+/// The deployment's error about a missing parameter or secret.
 pub fn deploy(moto: &Moto, artifacts: &Path, config: &Path, parameters: &Value) -> Result<Deployed, String> {
     let output = Command::new(tool("python"))
         .arg(root().join("tests/aws/deploy.py"))
@@ -218,17 +219,18 @@ pub fn deploy(moto: &Moto, artifacts: &Path, config: &Path, parameters: &Value) 
     serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
 }
 
-/// Runs a command of `stagedoor` on the deployment, as an operator does: its success, and what it printed on both outputs.
+/// Runs a command of `stagedoor` on the deployment, as an operator does. Returns its success and its output on both
+/// streams.
 pub fn command(endpoint: &str, config: &Path, args: &[&str]) -> (bool, String) {
     command_with(endpoint, config, args, &[])
 }
 
-/// The same with more of an environment.
+/// As [`command`], with more environment variables.
 pub fn command_with(endpoint: &str, config: &Path, args: &[&str], more: &[(&str, &Path)]) -> (bool, String) {
     static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     let binary = BUILT.get_or_init(|| {
         cargo_build(&["stagedoor"]);
-        // Another build without the feature may take its place in the target folder.
+        // Another build without the feature may replace it in the target folder.
         let own = root().join("target/lambda-proof/stagedoor");
         std::fs::create_dir_all(root().join("target/lambda-proof")).expect("a folder");
         std::fs::copy(root().join("target/debug/stagedoor"), &own).expect("the binary");
