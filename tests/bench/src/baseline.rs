@@ -1,5 +1,5 @@
 //! The plain per-order integration that people write: find the contact, create or update it, find the deal, create
-//! the deal. Its calls are counted on a part of the same burst; at seven a second the whole would take hours.
+//! the deal. Its calls are counted on a part of the same burst; at seven a second the whole burst would take hours.
 
 use serde_json::{Value, json};
 use stagedoor_sandbox::{Sandbox, Seed};

@@ -1,4 +1,4 @@
-//! Deliberate breakages: does the simulation, or the test that a breakage names, notice each?
+//! Checks that the simulation, or the test that a breakage names, notices each deliberate breakage.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use stagedoor_simulation::{Switches, run};
 
 use crate::figure::{Figure, Goal};
 
-/// Worlds that are looked at before a breakage counts as unnoticed.
+/// The number of worlds after which a breakage counts as unnoticed.
 const WORLDS: u64 = 600;
 
 #[derive(Deserialize)]
@@ -81,13 +81,14 @@ fn by_simulation(name: &str) -> Result<TestOutcome, String> {
     Ok(Err(format!("{WORLDS} worlds hold")))
 }
 
-/// `path` is the package without its prefix, or `suite` for every target of that name, and the path of the test.
+/// Runs the test of a breakage. `path` starts with the package without its prefix, or `suite` for every target of
+/// that name; then follows the path of the test.
 fn by_test(binaries: &[Binary], path: &str, name: &str) -> Result<TestOutcome, String> {
     let Some((of, test)) = path.split_once("::") else { return Ok(Err(format!("found_by {path:?} names no test"))) };
     let package = format!("stagedoor-{of}");
     let mut ran = false;
     for binary in binaries.iter().filter(|one| one.package == package || one.target == of) {
-        // Tests of a target of its own bear its name in the path.
+        // Tests of a separate target have its name in the path.
         let inner = test.strip_prefix(&format!("{}::", binary.target)).unwrap_or(test);
         let names: BTreeSet<&str> = [test, inner].into();
         let output = Command::new(&binary.path)
@@ -109,7 +110,7 @@ fn by_test(binaries: &[Binary], path: &str, name: &str) -> Result<TestOutcome, S
     Ok(Err(if ran { format!("{path} passes") } else { format!("there is no test {path}") }))
 }
 
-/// Every test binary of the workspace, built as the suite is.
+/// Builds every test binary of the workspace, as the suite does.
 fn binaries(root: &Path) -> Result<Vec<Binary>, String> {
     let arguments = ["test", "--workspace", "--all-features", "--no-run", "--message-format=json"];
     let output = Command::new("cargo").args(arguments).current_dir(root).output().map_err(|error| error.to_string())?;

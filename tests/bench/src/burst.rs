@@ -16,7 +16,7 @@ use crate::{
 const ORDERS: usize = 10_000;
 const KNOWN: usize = 1_000;
 const CONNECTIONS: usize = 64;
-/// Calls a second that the CRM takes.
+/// The calls a second that the CRM accepts.
 const RATE: f64 = 7.0;
 
 pub async fn run() -> Result<Vec<Figure>, String> {
@@ -96,7 +96,7 @@ pub fn order(n: usize) -> Value {
     }})
 }
 
-/// Posts them through all connections at once; each has to be answered 200.
+/// Posts requests through all connections at once. Each must be answered with 200.
 pub async fn send(parcels: Vec<SignedRequest>, base: String) -> Result<(), String> {
     let http = stagedoor_http::builder().build().map_err(|error| error.to_string())?;
     let parcels = std::sync::Arc::new(parcels);

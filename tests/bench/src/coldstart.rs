@@ -1,5 +1,5 @@
-//! From exec of the binary to its first answer, through a stub of the Lambda Runtime API
-//! (docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html), beside an empty function of the same profile.
+//! Measures the time from exec of the binary to its first answer, beside an empty function of the same profile. A
+//! stub serves the Lambda Runtime API (docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html).
 
 use std::{
     path::Path,
@@ -89,7 +89,7 @@ fn middle(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// Takes the time and the body of the answer.
+/// Receives the time and the body of the answer.
 type Answered = oneshot::Sender<(Instant, Bytes)>;
 
 #[derive(Clone)]
@@ -144,7 +144,7 @@ async fn start(binary: &Path, event: &'static str) -> Result<f64, String> {
     }
 }
 
-// The first call gets the event, a second would wait for ever.
+// The first call gets the event; a second one waits for ever.
 async fn next(State(stub): State<Stub>) -> Response {
     let waiting = stub.answered.lock().is_ok_and(|sender| sender.is_some());
     if !waiting {
@@ -167,7 +167,7 @@ async fn response(State(stub): State<Stub>, body: Bytes) -> Response {
     axum::http::StatusCode::ACCEPTED.into_response()
 }
 
-/// `SendMessage` in SQS's JSON protocol.
+/// The answer of `SendMessage` in SQS's JSON protocol.
 async fn sqs() -> Response {
     let body = "{\"MD5OfMessageBody\":\"00000000000000000000000000000000\",\"MessageId\":\"one\"}";
     ([("content-type", "application/x-amz-json-1.0")], body).into_response()

@@ -1,7 +1,8 @@
-//! Mailing lists in bulk: 50,000 people into ten lists through each provider's client and its stand-in, and a simulated month.
+//! Mailing lists in bulk: 50,000 people into ten lists through each provider's client and its stand-in, and a
+//! simulated month.
 //!
-//! `enrol.calls` is the worst provider's calls to the fewest that its bulk call allows. listmonk has no bulk call that makes
-//! subscribers, so its fewest is a call each and one a batch that asks who is known.
+//! `enrol.calls` is the worst ratio of a provider's calls to the fewest that its bulk call allows. listmonk has no
+//! bulk call that creates subscribers. Its fewest is one call a person, and one a batch that asks who is known.
 
 use stagedoor_config::MailerProvider;
 use stagedoor_engine::Member;
@@ -59,7 +60,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
     Ok(figures)
 }
 
-/// A simulated month of 2,000 people a seed.
+/// Simulates a month of 2,000 people for each seed.
 pub async fn month() -> Result<Vec<Figure>, String> {
     let (mut violations, mut withdrawals, mut longest, mut missing) = (0, 0, 0, 0);
     for seed in 1..=5 {

@@ -6,13 +6,13 @@ pub struct Figure {
     pub figure: &'static str,
     pub value: f64,
     pub unit: &'static str,
-    /// What physics, the CRM or a bare peer allows, in the same unit.
+    /// The limit of physics, the CRM or a bare peer, in the same unit.
     pub limit: Option<f64>,
-    /// Value to limit.
+    /// The ratio of the value to the limit.
     pub ratio: Option<f64>,
-    /// What the plain way comes to, in the same unit.
+    /// The result of the plain way, in the same unit.
     pub baseline: Option<f64>,
-    /// What has to hold, for the exit code.
+    /// The condition for a successful exit code.
     #[serde(skip)]
     pub goal: Goal,
 }

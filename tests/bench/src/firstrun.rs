@@ -1,4 +1,4 @@
-//! `cargo build` on a fresh clone, into an empty folder. Downloads are excluded: they are made before.
+//! Measures `cargo build` on a fresh clone, into an empty folder. Downloads happen before and are excluded.
 
 use std::{path::Path, process::Command};
 
@@ -12,7 +12,7 @@ pub fn run() -> Result<Vec<Figure>, String> {
     let before = children()?;
     let told = cargo(&["build", "--locked", "--offline", "--message-format=json"], folder.path())?;
     let seconds = children()? - before;
-    // What cargo did: it compiled crates and build scripts, and ran these.
+    // Messages of crates and build scripts that cargo compiled and ran.
     let done = ["compiler-artifact", "build-script-executed"];
     let lines = told.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let units = lines.filter(|line| line["reason"].as_str().is_some_and(|reason| done.contains(&reason))).count();
@@ -24,7 +24,7 @@ pub fn run() -> Result<Vec<Figure>, String> {
     ])
 }
 
-/// As a stranger would call it: nothing of this process's own build is in its environment.
+/// Runs cargo as a stranger does, without the environment of this process's own build.
 fn cargo(arguments: &[&str], target: &Path) -> Result<String, String> {
     let mut command = Command::new("cargo");
     let is_setting = |name: &str| {

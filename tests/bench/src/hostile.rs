@@ -1,5 +1,5 @@
-//! What strangers cost: the work of a refused request, the memory of requests that never end, and whether genuine deliveries
-//! are still taken.
+//! The cost of strangers: the work for a refused request, the memory of unfinished requests, and whether genuine
+//! deliveries still pass.
 
 use std::{
     collections::BTreeMap,
@@ -23,11 +23,11 @@ use crate::{
     stage,
 };
 
-/// Bytes of a delivery, genuine and refused: a large one.
+/// The size in bytes of a delivery, genuine or refused: a large one.
 const BODY: usize = 100_000;
-/// Requests that never end.
+/// The number of requests that never end.
 const SILENT: usize = 1_000;
-/// Bytes that they send of a head, of a small body, of a large one.
+/// The bytes that they send of a head, of a small body, and of a large one.
 const HALVES: [usize; 3] = [12_000, 2_000, 655_000];
 const ROUNDS: usize = 25;
 const FLOOD: Duration = Duration::from_secs(20);
@@ -41,7 +41,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
     Ok(figures)
 }
 
-/// For each provider its samples, without those of a handshake.
+/// The samples of each provider, without those of a handshake.
 fn models() -> Result<BTreeMap<String, Vec<Sample>>, String> {
     let mut all: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
     let samples = samples::all().map_err(|error| error.to_string())?;
@@ -51,7 +51,7 @@ fn models() -> Result<BTreeMap<String, Vec<Sample>>, String> {
     Ok(all)
 }
 
-/// The first sample that is taken with a large body: some can be signed by their provider only.
+/// The first sample that is accepted with a large body. Only the provider itself can sign some samples.
 async fn taken(samples: &[Sample]) -> Option<(&Sample, ProviderHarness, SignedRequest)> {
     for sample in samples {
         let harness = ProviderHarness::of(sample);
@@ -67,7 +67,7 @@ fn is_form(sample: &Sample) -> bool {
     sample.headers.iter().any(|(_, value)| value.contains("x-www-form"))
 }
 
-/// The sample's body, as long as a large delivery is: with rows that its provider may send and the hub does not know.
+/// The sample's body, enlarged to a large delivery with rows that its provider may send and the hub does not know.
 fn large(sample: &Sample) -> Vec<u8> {
     let text = String::from_utf8_lossy(&sample.body);
     if is_form(sample) {
@@ -82,7 +82,7 @@ fn large(sample: &Sample) -> Vec<u8> {
     }
 }
 
-/// What a stranger sends to this source, each about as long as the genuine delivery.
+/// A stranger's requests to this source, each about as long as the genuine delivery.
 fn hostile(sample: &Sample, genuine: &SignedRequest, path: &str) -> Vec<(&'static str, SignedRequest)> {
     let mut all = Vec::new();
     let mut wrong = genuine.clone();
@@ -122,7 +122,7 @@ fn hostile(sample: &Sample, genuine: &SignedRequest, path: &str) -> Vec<(&'stati
     all
 }
 
-/// The quickest of several, and the status.
+/// The shortest time of several runs in seconds, and the status.
 async fn seconds(harness: &ProviderHarness, signed_request: &SignedRequest) -> (f64, u16) {
     let (mut best, mut status) = (f64::MAX, 0);
     for _ in 0..ROUNDS {
@@ -143,7 +143,7 @@ async fn cpu() -> Result<Figure, String> {
         providers += 1;
         for (kind, signed_request) in hostile(sample, &genuine, &harness.path) {
             let (refused, status) = seconds(&harness, &signed_request).await;
-            // Another body under the same proof, where the proof binds none.
+            // A changed body passes if the proof does not cover the body.
             if status < 400 {
                 continue;
             }
@@ -164,7 +164,7 @@ async fn cpu() -> Result<Figure, String> {
     })
 }
 
-/// Resident bytes of this process.
+/// The resident memory of this process in bytes.
 fn resident() -> Result<f64, String> {
     let text = std::fs::read_to_string("/proc/self/status").map_err(|error| error.to_string())?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
@@ -176,7 +176,8 @@ fn address(base: &str) -> &str {
     base.trim_start_matches("http://")
 }
 
-/// Nothing, half a head, half a small body, half a large one. `filling` is what they send, shared: its memory is not the hub's.
+/// Opens a connection and sends nothing, half a head, half a small body, or half a large one. `filling` holds the
+/// sent bytes. It is shared, so that its memory does not count as the hub's.
 async fn open(base: &str, n: usize, filling: &[u8]) -> Result<TcpStream, std::io::Error> {
     let mut stream = TcpStream::connect(address(base)).await?;
     let head = "POST /website/site HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: 700000\r\n";
@@ -186,7 +187,7 @@ async fn open(base: &str, n: usize, filling: &[u8]) -> Result<TcpStream, std::io
         2 => ("\r\n", HALVES[1]),
         _ => ("\r\n", HALVES[2]),
     };
-    // Who is refused in the middle has written enough.
+    // The server may close the connection in the middle of the write.
     _ = stream.write_all(format!("{head}{end}").as_bytes()).await;
     _ = stream.write_all(filling.get(..bytes).unwrap_or_default()).await;
     Ok(stream)

@@ -1,11 +1,12 @@
-//! Who is who on a tour of 20,000 people with every accident that a personal link meets: nicknames, forwarded links, links
-//! opened twice and in a second messenger, friends who came first, a box office's phone on many orders, a cashier's e-mail
-//! on those of a crowd that goes on buying, orders that change hands, corrected slips, and the CRM's mirror of what the hub
-//! wrote. Seeded, so each run is the same tour; each fact knows whose it truly is.
+//! Identity on a tour of 20,000 people with every accident of personal links. There are nicknames, forwarded links,
+//! and links opened twice and in a second messenger. Friends come first; a box office's phone and a cashier's e-mail
+//! stand on many orders. Orders change hands, slips are corrected, and the CRM mirrors what the hub wrote. A seed
+//! makes each run the same, and each fact knows its true owner.
 //!
-//! `identity.wrong` are pairs of people who became one; `identity.apart` are facts of one person that a strong identifier, or a
-//! token by the rules of docs/identity.md, connects and that are two people. Two more figures say what no rule can know: friends
-//! who used a forwarded link first and never told anything of themselves, and owners whose link such a friend had spent.
+//! `identity.wrong` counts pairs of people who became one. `identity.apart` counts facts of one person that are two
+//! people in the hub, although a strong identifier, or a token by the rules of docs/identity.md, connects them. Two
+//! more figures count what no rule can know: friends who used a forwarded link first and gave no identifier, and
+//! owners whose link such a friend had used up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +29,7 @@ const PEOPLE: u64 = 20_000;
 const BATCH: usize = 500;
 const CASHIER: &str = "email:kassa@example.com";
 
-/// A small generator, so that a seed is the whole story.
+/// A small random generator, so that a seed determines the whole story.
 pub struct Dice(u64);
 
 impl Dice {
@@ -41,7 +42,7 @@ impl Dice {
         (self.0 >> 33) % sides
     }
 
-    /// True so many times in a hundred.
+    /// True in `percent` of a hundred cases.
     fn chance(&mut self, percent: u64) -> bool {
         self.roll(100) < percent
     }
@@ -51,9 +52,9 @@ impl Dice {
 struct Fact {
     owner: u64,
     event: Event,
-    /// By which the hub's person is found, and nobody else's.
+    /// The identifier by which the hub finds the person, and nobody else.
     name: Identifier,
-    /// Everything by which the fact is truly tied to its owner's others.
+    /// The identifiers that truly tie the fact to its owner's other facts.
     ties: BTreeSet<String>,
 }
 
@@ -61,12 +62,12 @@ struct Tour {
     dice: Dice,
     key: LinkKey,
     facts: Vec<Fact>,
-    /// Friends whom nobody can tell from the owner of the link that they used first.
+    /// Friends who cannot be told from the owner of the link that they used first.
     unknowable: BTreeSet<u64>,
-    /// Owners who came through their link after such a friend.
+    /// The number of owners who came through their link after such a friend.
     spent: u64,
     strangers: u64,
-    /// Who bought at the counter, where the cashier typed an address of the house.
+    /// People who bought at the counter, where the cashier typed an address of the organiser.
     crowd: Vec<u64>,
 }
 
@@ -150,7 +151,7 @@ impl Tour {
         }
     }
 
-    /// A chat through somebody's link. `ties` says whether the token truly ties it to its owner.
+    /// A chat through somebody's link. `ties` is true if the token truly ties the chat to its owner.
     fn starts(
         &mut self,
         who: u64,
@@ -189,13 +190,13 @@ impl Tour {
     }
 
     fn orders(&mut self, who: u64, number: u64, contacts: &[String], second: u64) -> Result<(), String> {
-        // What stands on many people's orders ties nobody.
+        // An identifier on many people's orders ties nobody.
         let ties: Vec<String> =
             contacts.iter().filter(|text| !text.contains("7495") && *text != CASHIER).cloned().collect();
         self.sells(who, &format!("{who}-{number}"), contacts, &ties, second)
     }
 
-    /// A revision of an order, by its buyer in the end.
+    /// A revision of an order, of its last buyer.
     fn sells(&mut self, who: u64, id: &str, contacts: &[String], ties: &[String], second: u64) -> Result<(), String> {
         let money = Money { minor: 620_000, currency: "RUB".into() };
         let ticket = Ticket { id: "t".into(), show: ShowRef::id("ufa-1"), price: money.clone(), live: true };
@@ -229,7 +230,7 @@ impl Tour {
         self.known(n)?;
         let browser = format!("browser of {n}");
         let second = 1_000 + self.dice.roll(100_000);
-        // Forwarded before its owner came: a friend is first.
+        // The link is forwarded before its owner uses it, so that a friend comes first.
         let early = self.dice.chance(3);
         if early {
             let friend = PEOPLE + self.strangers;
@@ -238,7 +239,7 @@ impl Tour {
             match self.dice.roll(3) {
                 0 => _ = self.unknowable.insert(friend),
                 1 => self.shares(friend, &phone(friend), second + 900, false)?,
-                // Whom the hub knows by their own order, and who shares the phone of it.
+                // A friend whom the hub knows by their own order, and who shares its phone.
                 _ => {
                     self.shares(friend, &phone(friend), second - 900, false)?;
                     self.orders(friend, 1, &[phone(friend)], second + 1_000)?;
@@ -277,14 +278,14 @@ impl Tour {
                 self.orders(n, 2, &[phone(n), second_email], second + 6_000)?;
             }
         } else if self.dice.chance(3) {
-            // At the box office: its own phone, and the buyer's e-mail.
+            // At the box office an order has the office's phone and the buyer's e-mail.
             self.orders(n, 3, &["phone:+74957654321".into(), format!("email:fan{n}@example.com")], second + 5_500)?;
         }
         if self.dice.chance(2) {
             self.changes_hands(n, second + 7_000)?;
         }
         if self.dice.chance(2) {
-            // A slip of the keyboard is somebody else's address, until it is corrected.
+            // A slip of the keyboard is another person's address, until it is corrected.
             let (id, own) = (format!("{n}-5"), phone(n));
             let slip = format!("email:fan{}@example.com", (n + 1) % PEOPLE);
             self.sells(n, &id, &[own.clone(), slip], std::slice::from_ref(&own), second + 8_000)?;
@@ -305,7 +306,7 @@ impl Tour {
         Ok(())
     }
 
-    /// An order that one bought and another went with: it is the other's, and makes them no one person.
+    /// One person buys an order and another attends. The order then belongs to the other, and does not join the two.
     fn changes_hands(&mut self, n: u64, second: u64) -> Result<(), String> {
         let other = PEOPLE + self.strangers;
         self.strangers += 1;
@@ -315,7 +316,7 @@ impl Tour {
         self.sells(other, &id, &theirs, &theirs, second + 100)
     }
 
-    /// After the CRM's mirror: who bought at the counter buys again, also by phone alone, and strangers come after them.
+    /// After the CRM's mirror, counter buyers buy again, also by phone alone, and strangers follow them.
     fn second_wave(&mut self) -> Result<(), String> {
         for n in self.crowd.clone() {
             self.orders(n, 7, &[phone(n)], 300_000)?;
@@ -327,7 +328,7 @@ impl Tour {
         Ok(())
     }
 
-    /// What the hub wrote into somebody's contact comes back from the CRM.
+    /// The CRM reports the values that the hub wrote into a contact.
     fn mirrored(&mut self, n: u64, held: BTreeSet<Identifier>) -> Result<(), String> {
         let contact = ContactChanged {
             contact: n + 1,
@@ -344,7 +345,7 @@ impl Tour {
         self.add(n, "amocrm", &format!("mirror {n}"), 200_000, Body::ContactChanged(contact), &crm, &[phone(n)])
     }
 
-    /// Its owner used it first; then a friend does, elsewhere.
+    /// The owner uses the link first; a friend uses it later, elsewhere.
     fn forwards(&mut self, n: u64, second: u64) -> Result<(), String> {
         match self.dice.roll(3) {
             0 => {
@@ -356,7 +357,7 @@ impl Tour {
                 }
                 Ok(())
             }
-            // A friend who is on the tour too: their chat may have come through a link of their own already.
+            // The friend is on the tour too, and their chat may have come through their own link.
             _ => {
                 let friend = self.dice.roll(PEOPLE);
                 match friend == n {
@@ -386,10 +387,10 @@ pub async fn run() -> Result<Vec<Figure>, String> {
         let j = tour.dice.roll(i as u64 + 1) as usize;
         order.swap(i, j);
     }
-    // Some come twice.
+    // Some facts come twice.
     let twice: Vec<usize> = order.iter().copied().filter(|_| tour.dice.chance(5)).collect();
     order.extend(twice);
-    // Who is who is asked for, not what they are answered.
+    // Only identity is measured, so the bot does not answer.
     let sync = stagedoor_sync::Sync { conversation: None, ..stage.hub.sync.clone() };
     fold(&sync, &tour.facts, &order).await?;
     let before = tour.facts.len();
@@ -432,7 +433,7 @@ async fn fold(sync: &stagedoor_sync::Sync, facts: &[Fact], order: &[usize]) -> R
     Ok(())
 }
 
-/// Every contact comes back with all phones and e-mails of the person whose it is.
+/// Reports every contact back with all phones and e-mails of its person.
 async fn mirror(stage: &stage::Stage, tour: &mut Tour) -> Result<(), String> {
     let fans: Vec<u64> = (0..PEOPLE).collect();
     for some in fans.chunks(BATCH) {

@@ -1,4 +1,4 @@
-//! Webhooks a second that are durable before they are acknowledged, beside bare grouped commits of the same bytes.
+//! Webhooks a second that are durable before their acknowledgement, beside bare grouped commits of the same bytes.
 
 use std::{
     sync::mpsc,
@@ -30,13 +30,13 @@ fn middle(mut values: Vec<f64>) -> f64 {
 }
 
 pub async fn run() -> Result<Vec<Figure>, String> {
-    // The way from the wire to the disk alone: what is kept is folded by others, on AWS on other machines.
+    // Only the way from the wire to the disk is measured. The fold happens elsewhere, on AWS on other machines.
     let stage = stage::receiving_only().await?;
     let now = stage.hub.sync.clock.now();
     let parcels: Vec<SignedRequest> = (0..DELIVERIES)
         .map(|n| form_signed("/ticketing/theatre", &order(n), "theatre-shop-secret", &format!("msg_{n}"), now))
         .collect();
-    // What the hub writes for one delivery is what the peer writes too.
+    // The peer writes the same bytes as the hub does for one delivery.
     _ = hub(parcels.get(..1).unwrap_or_default(), &stage.base).await?;
     let first = stage.hub.queue.receive(1).await.map_err(|error| error.to_string())?.pop();
     let first = first.ok_or("the first delivery was not kept")?;
@@ -44,7 +44,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
     stage.hub.queue.done(vec![first.receipt]).await.map_err(|error| error.to_string())?;
     let bodies = vec![bytes; DELIVERIES];
     let (mut rates, mut bares, mut behind_http, mut waits) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    // The machine breathes: the three are measured in turns, and the middle of each counts.
+    // The machine's speed varies: the three are measured in turns, and the median counts.
     for _ in 0..ROUNDS {
         let (rate, these) = hub(&parcels, &stage.base).await?;
         rates.push(rate);
@@ -73,7 +73,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
             baseline: None,
             goal: Goal::RatioAtLeast(0.4),
         },
-        // What no hub can do better: the same server and the same requests before bare commits.
+        // The limit of any hub: the same server and requests before bare commits.
         Figure {
             figure: "ingest.http",
             value: behind_http,
@@ -113,7 +113,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
     ])
 }
 
-/// The deliveries as bytes on the wire: the client must not be what is measured.
+/// The deliveries as bytes on the wire, so that the client is not what is measured.
 fn wire(signed_request: &SignedRequest, host: &str) -> Vec<u8> {
     let mut text = format!(
         "POST {} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n",
@@ -146,7 +146,7 @@ async fn hub(parcels: &[SignedRequest], base: &str) -> Result<(f64, Vec<Duration
     Ok((requests.len() as f64 / began.elapsed().as_secs_f64(), waits))
 }
 
-/// One connection, one request after another, each answered before the next is sent.
+/// Sends requests over one connection, each after the answer to the one before.
 async fn post_all<'r>(host: &str, requests: impl Iterator<Item = &'r Vec<u8>>) -> Result<Vec<Duration>, String> {
     let mut stream = TcpStream::connect(host).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
@@ -155,7 +155,7 @@ async fn post_all<'r>(host: &str, requests: impl Iterator<Item = &'r Vec<u8>>) -
         let sent = Instant::now();
         stream.write_all(request).await.map_err(|error| error.to_string())?;
         let mut length = 0;
-        // Every answer of the hub to an accepted delivery ends with this body.
+        // Every answer to an accepted delivery ends with this body.
         while !buffer.get(..length).unwrap_or_default().ends_with(b"{\"ok\":true}") {
             let rest = buffer.get_mut(length..).unwrap_or_default();
             match stream.read(rest).await {
@@ -173,7 +173,7 @@ async fn post_all<'r>(host: &str, requests: impl Iterator<Item = &'r Vec<u8>>) -
 
 type Job = (Vec<u8>, oneshot::Sender<()>);
 
-/// One table whose commits are grouped, nothing else.
+/// One table with grouped commits, nothing else.
 struct Committer {
     jobs: mpsc::Sender<Job>,
     writer: std::thread::JoinHandle<rusqlite::Result<()>>,
@@ -198,7 +198,8 @@ impl Committer {
     }
 }
 
-/// The same requests to the same kind of server, which proves, reads and parses nothing, and commits the same bytes.
+/// The rate with the same requests and server, but without verification or parsing, and with commits of the same
+/// bytes.
 async fn bare_behind_http(parcels: &[SignedRequest], body: Vec<u8>) -> Result<f64, String> {
     let committer = Committer::open()?;
     let jobs = committer.jobs.clone();
@@ -222,7 +223,7 @@ async fn bare_behind_http(parcels: &[SignedRequest], body: Vec<u8>) -> Result<f6
     Ok(rate)
 }
 
-/// The same bytes by the same number of hands into one table, commits grouped, nothing else.
+/// The rate of grouped commits alone: the same bytes by the same number of writers into one table.
 async fn bare(bodies: &[Vec<u8>]) -> Result<f64, String> {
     let committer = Committer::open()?;
     let jobs = &committer.jobs;

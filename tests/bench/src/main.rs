@@ -84,7 +84,7 @@ enum Name {
 }
 
 async fn scaled(people: usize, orders: usize) -> Result<Vec<figure::Figure>, String> {
-    // First the people: the memory is measured that the process ever held.
+    // The people run first, because the peak memory of the process is measured.
     let mut figures = scale_people::run(people).await?;
     figures.extend(scale::run(orders).await?);
     Ok(figures)
@@ -93,7 +93,7 @@ async fn scaled(people: usize, orders: usize) -> Result<Vec<figure::Figure>, Str
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Errors are part of a world that is not kind.
+    // Simulated worlds cause errors on purpose.
     let level = if matches!(cli.name, Name::Simulation) { LevelFilter::OFF } else { LevelFilter::ERROR };
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
     let figures = match cli.name {

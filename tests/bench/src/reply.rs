@@ -1,5 +1,5 @@
-//! From a fan's message to the bot's answer at the messenger, while an on-sale burst of 10,000 orders is taken and folded: the
-//! time from the webhook's first byte to the arrival at the stand-in, for 400 messages spread over the burst.
+//! Measures the bot's answers while a burst of 10,000 orders is received and folded. The time runs from the first
+//! byte of the webhook to the arrival at the stand-in, for 400 messages spread over the burst.
 
 use std::{
     collections::BTreeMap,
@@ -22,9 +22,9 @@ use crate::{
 
 const ORDERS: usize = 10_000;
 const FANS: usize = 400;
-/// Between two fans: one bot may send thirty messages a second, and that is not what is measured.
+/// The pause between two fans. One bot may send thirty messages a second, and that limit is not measured here.
 const PAUSE: Duration = Duration::from_millis(40);
-/// Seconds within which an answer has to be there.
+/// The time limit of an answer in seconds.
 const LIMIT: f64 = 2.0;
 
 pub async fn run() -> Result<Vec<Figure>, String> {
@@ -51,7 +51,7 @@ fn at(sorted: &[f64], share: f64) -> f64 {
     sorted.get(index).copied().unwrap_or(f64::NAN)
 }
 
-/// Seconds to each answer, the shortest first.
+/// The time of each answer in seconds, the shortest first.
 async fn measured(orders: usize) -> Result<Vec<f64>, String> {
     let stage = stage::open().await?;
     let messengers =

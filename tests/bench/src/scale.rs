@@ -1,9 +1,9 @@
-//! One person with many orders, such as a box office's one account: what one more order costs, from the event to the row
-//! in the CRM.
+//! The cost of one more order of a person with many orders, such as a box office's one account, from the event to the
+//! row in the CRM.
 //!
-//! `scale.person`: CPU of one more order of a person with many orders, over that of one with ten. The store is the one of a
-//! single machine, the CRM a sandbox in the same process. Beside the orders stand letters, links and clicks, one to every
-//! ten orders.
+//! `scale.person`: CPU of one more order of a person with many orders, divided by that of a person with ten. The
+//! store is that of a single machine, the CRM a sandbox in the same process. For every ten orders there are also
+//! letters, links and clicks.
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
@@ -19,7 +19,7 @@ use stagedoor_tests::{
 use crate::figure::{Figure, Goal};
 
 const FEW: usize = 10;
-/// How often one more order comes to a person with few orders: the kernel counts CPU in hundredths of a second.
+/// The number of further orders of a person with few orders. The kernel counts CPU in hundredths of a second.
 const TIMES: usize = 50;
 const BATCH: usize = 500;
 
@@ -40,7 +40,7 @@ fn at(figure: &'static str, cost: f64, few: f64, goal: Goal) -> Figure {
     Figure { figure, value: cost, unit: "ms CPU", limit: Some(few), ratio: Some(cost / few), baseline: None, goal }
 }
 
-/// CPU of one more order of a person with so many, in milliseconds.
+/// The CPU of one more order of a person with this many orders, in milliseconds.
 async fn person(orders: usize, times: usize) -> Result<f64, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let account = Account::of(Which::Amo).await;
@@ -83,16 +83,16 @@ async fn until_calm(sync: &Sync, store: &dyn Store) -> Result<(), String> {
     Err("the person still waits after sixty rounds".to_owned())
 }
 
-/// Milliseconds of CPU that this process used.
+/// The CPU that this process used, in milliseconds.
 pub fn cpu() -> Result<f64, String> {
     let text = std::fs::read_to_string("/proc/self/stat").map_err(|error| error.to_string())?;
-    // The name of the process, in parentheses, may hold blanks.
+    // The process name, in parentheses, may contain blanks.
     let (_, rest) = text.rsplit_once(") ").ok_or("no fields")?;
     let ticks = rest.split(' ').skip(11).take(2).map(str::parse::<f64>).collect::<Result<Vec<_>, _>>();
     Ok(ticks.map_err(|error| error.to_string())?.iter().sum::<f64>() * 10.0)
 }
 
-/// An order, and with every tenth a letter that was opened and a link that was followed.
+/// An order; with every tenth also an opened letter and a followed link.
 fn known(n: usize) -> Result<Vec<Event>, String> {
     let mut all = vec![order(n)];
     if !n.is_multiple_of(10) {

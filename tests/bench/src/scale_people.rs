@@ -1,5 +1,5 @@
-//! A million people on one machine: what an event, a round, a message and new rules cost then, over what they cost with a
-//! hundredth of that. The store is the one of a single machine, the CRM a sandbox in the same process.
+//! A million people on one machine: the cost of an event, a sync run, a message and new rules, divided by the cost
+//! with a hundredth of the people. The store is that of a single machine, the CRM a sandbox in the same process.
 
 use std::{
     collections::BTreeSet,
@@ -25,11 +25,11 @@ use crate::{
     scale::cpu,
 };
 
-/// Part of the people with whom the small figures are taken.
+/// The small figures are measured with this fraction of the people.
 const SHARE: usize = 100;
 const BATCH: usize = 500;
 const MESSAGES: usize = 2_000;
-/// Writers of cells at a time: the store commits what waits together.
+/// The number of parallel writers of key-values: the store commits waiting writes together.
 const CONCURRENCY: usize = 64;
 
 pub async fn run(people: usize) -> Result<Vec<Figure>, String> {
@@ -68,7 +68,7 @@ fn alone(figure: &'static str, value: f64, unit: &'static str, goal: Goal) -> Fi
     Figure { figure, value, unit, limit: None, ratio: None, baseline: None, goal }
 }
 
-/// Leads of these people, each of one event. Answers events a second.
+/// Folds a lead of each of these people. Returns events a second.
 async fn fold(sync: &Sync, people: std::ops::Range<usize>) -> Result<f64, String> {
     let (began, count) = (Instant::now(), people.len());
     let people: Vec<usize> = people.collect();
@@ -103,7 +103,7 @@ fn lead(n: usize) -> Result<Event, String> {
     Ok(Event::new(&source, EventId::derive(&source, &["lead", &n.to_string()]), at, Body::FormSubmitted(form)))
 }
 
-/// CPU of one round of the CRM, in milliseconds for a person.
+/// The CPU of one sync run, in milliseconds a person.
 async fn round(sync: &Sync) -> Result<f64, String> {
     let before = cpu()?;
     let round = sync.reconcile(FlushMode::Everything).await.map_err(|error| error.to_string())?;
@@ -115,7 +115,7 @@ async fn round(sync: &Sync) -> Result<f64, String> {
     Ok(cost)
 }
 
-/// As many messages as there are people were sent before: each has left a cell.
+/// Fills the store with the key-values that as many sent messages as people leave.
 async fn fill_sent(store: &Arc<dyn Store>, count: usize) -> Result<(), String> {
     let mut hands = JoinSet::new();
     for hand in 0..CONCURRENCY {
@@ -133,7 +133,7 @@ async fn fill_sent(store: &Arc<dyn Store>, count: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// CPU of one message, from the outbox to the note of what became of it, in milliseconds.
+/// The CPU of one message, from the outbox to the note of its result, in milliseconds.
 async fn send(store: &Arc<dyn Store>, label: &str) -> Result<f64, String> {
     let bot = SourceName::new("bot")?;
     let channel: Arc<dyn Channel> = Arc::new(Taking);
@@ -162,7 +162,7 @@ async fn send(store: &Arc<dyn Store>, label: &str) -> Result<f64, String> {
     Ok((cpu()? - before) / MESSAGES as f64)
 }
 
-/// People a second who are held against rules that are new.
+/// The number of people a second that are checked against new rules.
 async fn rules(sync: &mut Sync, people: usize) -> Result<f64, String> {
     let text = "label(utm_source) = source-7 and not bought";
     let rule = segments::parse(text).map_err(|error| error.to_string())?;
@@ -177,7 +177,7 @@ async fn rules(sync: &mut Sync, people: usize) -> Result<f64, String> {
     }
 }
 
-/// The most memory that this process ever held, in megabytes.
+/// The peak memory of this process, in megabytes.
 fn high_water() -> Result<f64, String> {
     let text = std::fs::read_to_string("/proc/self/status").map_err(|error| error.to_string())?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
@@ -185,7 +185,7 @@ fn high_water() -> Result<f64, String> {
     Ok(kilobytes / 1024.0)
 }
 
-/// Bytes of a SQLite file, with its write-ahead log.
+/// The size of an SQLite file in bytes, with its write-ahead log.
 fn size(file: &Path) -> u64 {
     let log = file.with_extension("db-wal");
     [file, &log].into_iter().filter_map(|file| std::fs::metadata(file).ok()).map(|known| known.len()).sum()

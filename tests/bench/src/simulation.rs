@@ -1,4 +1,4 @@
-//! Worlds of the simulation, on all cores.
+//! Runs worlds of the simulation on all cores.
 
 use std::time::Instant;
 
@@ -6,10 +6,10 @@ use stagedoor_simulation::{Switches, run_many};
 
 use crate::figure::{Figure, Goal};
 
-/// Broken worlds whose story is told in full.
+/// The number of broken worlds whose story is printed in full.
 const TOLD: usize = 3;
 
-/// `with` names switches that are off otherwise; `everything` turns all on.
+/// `with` names switches that are off by default; `everything` turns all on.
 pub fn run(from: u64, seeds: u64, with: &[String], breakages: bool, calls: bool) -> Result<Vec<Figure>, String> {
     let begin = Instant::now();
     let everything = with.iter().any(|name| name == "everything");

@@ -26,7 +26,7 @@ pub async fn open() -> Result<Stage, String> {
     Ok(Stage { hub, base, running: Some(running), _serving: None, _folder: folder })
 }
 
-/// The receiving functions and their queue; nothing folds.
+/// The receiving functions and their queue, without folding.
 pub async fn receiving_only() -> Result<Stage, String> {
     let (folder, listener, hub) = built().await?;
     let base = base(&listener)?;
@@ -36,7 +36,7 @@ pub async fn receiving_only() -> Result<Stage, String> {
     Ok(Stage { hub, base, running: None, _serving: Some(serving), _folder: folder })
 }
 
-/// The hub's files and logic, without a listener: what the benchmark hands it is all that comes.
+/// The hub's files and logic without a listener, so that only the benchmark's events come in.
 pub async fn quiet() -> Result<Stage, String> {
     let (folder, listener, hub) = built().await?;
     let base = base(&listener)?;

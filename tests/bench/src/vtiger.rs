@@ -1,8 +1,10 @@
-//! A theatre's season into a Vtiger that takes 65 ms a write and 14 ms a read, in four sessions, as one was recorded (timings).
+//! A theatre's season into a Vtiger that takes 65 ms a write and 14 ms a read, in four sessions, as recorded
+//! (timings).
 //!
-//! `vtiger.calls`: calls for a new buyer with deal and invoice; three of them have to be. `vtiger.rate`: writes a second of the whole
-//! season of 2,000 orders, from its first delivery to the last row, against bare creates through as many sessions in the same run.
-//! `vtiger.doubles`: of a season fed to four processes at once, with calls that are cut, fail, and lose their answers.
+//! `vtiger.calls`: calls for a new buyer with deal and invoice; three are necessary. `vtiger.rate`: writes a second
+//! of the whole season of 2,000 orders, from its first delivery to the last row. It is compared with bare creates
+//! through as many sessions in the same run. `vtiger.doubles`: duplicate rows of a season fed to four processes at
+//! once, with calls that are cut, fail, and lose their answers.
 
 use std::{
     collections::BTreeSet,
@@ -28,7 +30,7 @@ const ORDERS: usize = 2_000;
 const SESSIONS: usize = 4;
 const WRITE: Duration = Duration::from_millis(65);
 const READ: Duration = Duration::from_millis(14);
-/// Bare creates whose rate is the limit.
+/// The number of bare creates whose rate is the limit.
 const BARE: usize = 400;
 const BUYERS: usize = 400;
 
@@ -96,7 +98,7 @@ async fn season() -> Result<(f64, usize, f64), String> {
     Ok((written(&hub.vtiger) as f64 / seconds, rows(&hub.vtiger), seconds))
 }
 
-/// A new buyer an order, no two of them the same.
+/// Counts the calls for new buyers, each with one order and all different.
 async fn buyers() -> Result<f64, String> {
     let account = Account::of(Which::Vtiger).await;
     account.crm.set_up().await.map_err(|error| error.to_string())?;
@@ -128,7 +130,7 @@ async fn doubles() -> Result<usize, String> {
             sync.handle(share).await;
             for round in 0..40 {
                 let working = sync.reconcile(FlushMode::Everything);
-                // One of them is cut off in the middle of its work, again and again.
+                // One of the processes is cut off in the middle of its work, again and again.
                 let patience = if n == 0 { Duration::from_millis(40 + 7 * round) } else { Duration::from_secs(60) };
                 _ = tokio::time::timeout(patience, working).await;
                 tokio::time::sleep(Duration::from_millis(25)).await;
@@ -136,7 +138,7 @@ async fn doubles() -> Result<usize, String> {
         });
     }
     while hands.join_next().await.is_some() {}
-    // A lease of one that was cut off runs out by itself.
+    // The lease of a cut-off process expires.
     let settled = Instant::now();
     while account.store.totals().await.map_err(|error| error.to_string())?.waiting > 0 {
         if settled.elapsed() > Duration::from_secs(200) {
@@ -156,7 +158,7 @@ async fn doubles() -> Result<usize, String> {
     Ok(doubles)
 }
 
-/// Creates a second of contacts through as many sessions, with nothing around them.
+/// Contact creates a second through as many sessions, with nothing around them.
 async fn bare() -> Result<f64, String> {
     let sandbox = VtigerSandbox::new(VtigerSeed { write: WRITE, read: READ, ..VtigerSeed::default() });
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;

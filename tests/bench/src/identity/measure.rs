@@ -1,4 +1,4 @@
-//! How the hub's people compare with whose the facts truly are, and with a naive rule.
+//! Compares the hub's people with the true owners of the facts, and with a naive rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use stagedoor_model::{Identifier, Kind};
 use super::{Fact, Tour};
 use crate::stage;
 
-/// Whose each fact is, as the hub has it.
+/// The hub's person of each fact.
 pub(super) async fn people(stage: &stage::Stage, facts: &[Fact]) -> Result<Vec<String>, String> {
     let mut owners = BTreeMap::new();
     let names: Vec<&Identifier> = facts.iter().map(|fact| &fact.name).collect();
@@ -24,7 +24,7 @@ pub(super) async fn people(stage: &stage::Stage, facts: &[Fact]) -> Result<Vec<S
     Ok(found)
 }
 
-/// Pairs of people who share a person: those that could be known, and those that could not.
+/// Pairs of true people who share a person in the hub: the knowable ones, and the unknowable ones.
 pub(super) fn wrong(tour: &Tour, people: &[String]) -> (u64, u64) {
     let mut owners = BTreeMap::<&String, BTreeSet<u64>>::new();
     for (fact, person) in tour.facts.iter().zip(people) {
@@ -39,7 +39,7 @@ pub(super) fn wrong(tour: &Tour, people: &[String]) -> (u64, u64) {
     (wrong, unknowable)
 }
 
-/// Parts of truly connected facts of one person that are apart.
+/// The number of separated parts among truly connected facts of one person.
 pub(super) fn apart(facts: &[Fact], people: &[String]) -> u64 {
     let mut by_owner = BTreeMap::<u64, Vec<usize>>::new();
     for (index, fact) in facts.iter().enumerate() {
@@ -47,7 +47,7 @@ pub(super) fn apart(facts: &[Fact], people: &[String]) -> u64 {
     }
     let mut apart = 0;
     for own in by_owner.into_values() {
-        // Parts that hang together by what truly ties them.
+        // Parts of facts that true ties connect.
         let mut parts: Vec<(BTreeSet<&String>, BTreeSet<&String>)> = Vec::new();
         for index in own {
             let (Some(fact), Some(person)) = (facts.get(index), people.get(index)) else { continue };
@@ -67,7 +67,7 @@ pub(super) fn apart(facts: &[Fact], people: &[String]) -> u64 {
     apart
 }
 
-/// The naive rule: the same phone or the same e-mail is the same person, and nothing else is.
+/// The naive rule: the same phone or e-mail means the same person, and nothing else does.
 pub(super) fn naive(facts: &[Fact]) -> Vec<String> {
     let mut part_of = (0..facts.len()).collect::<Vec<usize>>();
     fn root(part_of: &[usize], mut index: usize) -> usize {
@@ -81,7 +81,7 @@ pub(super) fn naive(facts: &[Fact]) -> Vec<String> {
         let record = stagedoor_engine::record_of(&fact.event);
         let own = record.iter().flat_map(|record| &record.identifiers);
         let telling = own.filter(|one| matches!(one.kind(), Kind::Phone | Kind::Email)).map(ToString::to_string);
-        // A chat is at least one with itself.
+        // A chat belongs at least to itself.
         for one in telling.chain([fact.name.to_string()]) {
             let known = *first.entry(one).or_insert(index);
             let (a, b) = (root(&part_of, known), root(&part_of, index));
