@@ -71,8 +71,8 @@ pub async fn backup_until(
 /// counts as begun, so its channel is asked first. Advertising is held.
 ///
 /// # Errors
-/// A sentence: the folder is not empty or in use, the file is no backup, was changed or is of a later version, or the
-/// files cannot be written. A failed restore leaves nothing in the folder.
+/// A sentence: the folder is in use or not empty, or the file is no backup, was changed or is of a later version. Or
+/// the files cannot be written. A failed restore leaves nothing in the folder.
 pub async fn restore(config: Config, folder: &Path, file: &Path) -> Result<Vec<String>, String> {
     private_folder(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     let _lock = lock(folder)?;

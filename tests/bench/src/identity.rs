@@ -3,8 +3,8 @@
 //! stand on many orders. Orders change hands, slips are corrected, and the CRM mirrors what the hub wrote. A seed
 //! makes each run the same, and each fact knows its true owner.
 //!
-//! `identity.wrong` counts pairs of people who became one. `identity.apart` counts facts of one person that are two
-//! people in the hub, although a strong identifier, or a token by the rules of docs/identity.md, connects them. Two
+//! `identity.wrong` counts pairs of people who became one. `identity.apart` counts connected facts of one person that
+//! are two people in the hub. A strong identifier connects facts, or a token by the rules of docs/identity.md. Two
 //! more figures count what no rule can know: friends who used a forwarded link first and gave no identifier, and
 //! owners whose link such a friend had used up.
 

@@ -1,5 +1,5 @@
-//! The cost of one more order of a person with many orders, such as a box office's one account, from the event to the
-//! row in the CRM.
+//! The cost of one more order of a person with many orders, such as a box office's account. It is measured from the
+//! event to the row in the CRM.
 //!
 //! `scale.person`: CPU of one more order of a person with many orders, divided by that of a person with ten. The
 //! store is that of a single machine, the CRM a sandbox in the same process. For every ten orders there are also

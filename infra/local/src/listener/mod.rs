@@ -102,7 +102,7 @@ const LAST_WORD: Duration = Duration::from_millis(200);
 /// Serves `app` until the process ends.
 ///
 /// # Errors
-/// Never by itself; the type is that of other servers.
+/// Never. The result has the type of other servers.
 pub async fn serve(listener: TcpListener, app: Router, limits: Limits, proxies: Vec<IpNet>) -> io::Result<()> {
     serve_until(&CancellationToken::new(), listener, app, limits, proxies).await
 }
@@ -111,7 +111,7 @@ pub async fn serve(listener: TcpListener, app: Router, limits: Limits, proxies: 
 /// their way are answered.
 ///
 /// # Errors
-/// Never by itself; the type is that of other servers.
+/// Never. The result has the type of other servers.
 pub fn serve_until(
     stopping: &CancellationToken,
     listener: TcpListener,

@@ -1,6 +1,5 @@
 //! listmonk, after listmonk.app/docs/apis/subscribers and the SQL of knadh/listmonk. An existing e-mail is 409. `add`
 //! with a status overwrites the subscription's status; without one, a known subscription keeps its own.
-//! overwrites the one that there was, without one a known subscription keeps its own.
 
 use axum::{
     Json,
