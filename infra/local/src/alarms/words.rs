@@ -11,7 +11,7 @@ pub(super) struct AlarmText {
     pub why: Option<(String, String)>,
     /// Names with their numbers, such as queues.
     pub parts: Vec<(&'static str, u64)>,
-    /// The longest usual silence, in hours of the kind (day or night) that is too long now.
+    /// The longest usual silence, in hours of the kind (weekday, night, weekend) that is too long now.
     pub usual_hours: i64,
     /// True if the source never sent anything.
     pub is_new: bool,
