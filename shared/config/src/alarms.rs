@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 #[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::Deserialize;
-use stagedoor_model::{Email, Identifier, Kind, SourceName, breakage};
+use stagedoor_model::{Email, Identifier, SourceName, breakage};
 use stagedoor_webhook::{Secret, is_standard_key};
 use toml::de::DeTable;
 
@@ -220,7 +220,9 @@ impl Reader<'_> {
             );
             self.alarm_mistake(value, "telegram", &what);
         }
-        let chat = section.chat.parse::<i64>().ok().and_then(|_| Identifier::opaque(Kind::Telegram, "", &section.chat));
+        // A group has a negative number, which names no person.
+        let number = section.chat.trim().parse::<i64>().ok().filter(|number| *number != 0);
+        let chat = number.and_then(|number| format!("telegram:{number}").parse::<Identifier>().ok());
         if chat.is_none() {
             self.alarm_mistake(value, "telegram", "chat is no number, expected one such as \"-1001234567890\"");
         }

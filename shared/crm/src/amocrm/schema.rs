@@ -21,8 +21,8 @@ pub const CONTACT_FIELDS: [(&str, &str, &str); 9] = [
     ("STAGEDOOR_LETTERS", "Letters", "textarea"),
     ("STAGEDOOR_SEGMENTS", "Segments", "textarea"),
 ];
+/// The hub's own fields of leads: code, name and type.
 pub const LEAD_FIELDS: [(&str, &str, &str); 9] = [
-    /// The hub's own fields of leads: code, name and type.
     ("STAGEDOOR_ID", "Stagedoor: deal", "text"),
     ("STAGEDOOR_CITY", "City", "text"),
     ("STAGEDOOR_SHOW_AT", "Show starts", "date_time"),

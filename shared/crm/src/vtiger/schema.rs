@@ -37,7 +37,7 @@ pub const FIELDS: [(&str, &str, &str); 24] = [
     ("Contacts", "cf_stagedoor_id", "Stagedoor ID"),
     ("Contacts", "cf_stagedoor_telegram", "Stagedoor Telegram"),
     ("Contacts", "cf_stagedoor_channels", "Stagedoor channels"),
-    ("Contacts", "cf_stagedoor_channels", "Stagedoor chat"),
+    ("Contacts", "cf_stagedoor_chat", "Stagedoor chat"),
     ("Contacts", "cf_stagedoor_last_message", "Stagedoor last message"),
     ("Contacts", "cf_stagedoor_consent", "Stagedoor consent"),
     ("Contacts", "cf_stagedoor_letters", "Stagedoor letters"),
