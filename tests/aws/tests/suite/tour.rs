@@ -93,9 +93,9 @@ fn a_delivery_can_be_followed_to_the_crm_by_its_trace(proof: &Proof) {
         texts.flat_map(|text| text.split(' ')).filter(|text| text.len() == 32).map(str::to_owned).collect()
     };
     let accepted = lines("website", "delivery accepted");
-    assert_eq!(accepted.len(), 214);
+    assert_eq!(accepted.len(), 244);
     let accepted = traces(&accepted, "/fields/trace");
-    assert_eq!(accepted.len(), 214, "each delivery has a trace of its own");
+    assert_eq!(accepted.len(), 244, "each delivery has a trace of its own");
     let mut told = traces(&lines("sync", "event folded"), "/fields/trace");
     told.extend(traces(&lines("sync", "a second delivery changes nothing"), "/fields/trace"));
     let missing: Vec<_> = accepted.difference(&told).collect();
@@ -114,7 +114,7 @@ fn the_figures_add_up(proof: &Proof) {
     };
     let cut_off: Vec<_> = FUNCTIONS.iter().filter(|name| proof.aws.function(name).invocations().failed > 0).collect();
     assert!(cut_off.is_empty(), "invocations of {cut_off:?} failed or were cut off, and told no figures");
-    assert_eq!(sum("website", "Accepted") + sum("ticketing", "Accepted"), 635.0);
+    assert_eq!(sum("website", "Accepted") + sum("ticketing", "Accepted"), 665.0);
     assert_eq!(sum("website", "Refused"), 0.0);
     let setup = proof.backfill_calls;
     let calls: u64 = proof.aws.sandbox.calls().values().sum();
@@ -129,7 +129,8 @@ fn the_counts_do_not_grow(proof: &Proof) {
     assert!(cost.scans <= 1, "the rules of segments are new once; {} scans", cost.scans);
     assert!(cost.journal_per_event <= 1.05, "{} journal units an event", cost.journal_per_event);
     assert!(cost.people_per_event <= 1.1, "{} people units an event", cost.people_per_event);
-    // Of these, about one is the three segments of the config: entering one is an event of its own.
-    assert!(cost.units_per_delivery <= 10.2, "{} write units a webhook in all", cost.units_per_delivery);
+    // Of these, about one is the three segments of the config: entering one is an event of its own. With the thirty pop-ups
+    // of the tour it is 10.23.
+    assert!(cost.units_per_delivery <= 10.3, "{} write units a webhook in all", cost.units_per_delivery);
     assert!(cost.sqs_receive_and_delete_per_event <= 0.5, "{}", cost.sqs_receive_and_delete_per_event);
 }
