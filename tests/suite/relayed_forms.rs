@@ -1,4 +1,4 @@
-//! A form service proves that it sent a form, and not who typed its values.
+//! A form service proves that it sent a form, and not who typed its values. Sources with `typed` act by that.
 
 use serde_json::json;
 use stagedoor_model::{Body, Kind};
@@ -32,6 +32,30 @@ fn typed(name: &str, phone: &str, email: &str) -> SignedRequest {
     form_signed("/website/site", &body, "generic-source-secret", "typed-1", stagedoor_model::Timestamp::now())
 }
 
+/// A hub whose form services only relay what was typed.
+async fn hub_of_relays() -> TestHub {
+    let typed = |text: String, name: &str, provider: &str| {
+        let source = format!("[source.{name}]\nfunction = \"website\"\nprovider = \"{provider}\"\n");
+        assert!(text.contains(&source));
+        text.replace(&source, &format!("{source}options = {{ typed = true }}\n"))
+    };
+    TestHub::with(|text| typed(typed(text, "tilda", "tilda"), "popups", "carrotquest")).await
+}
+
+#[tokio::test]
+async fn a_form_finds_its_buyer_where_the_source_does_not_say_typed() {
+    for signed_request in
+        [tilda(&[("Name", "Алла"), ("Phone", ALLA), ("tranid", "1:1")]), popup("Алла", ALLA, "alla@example.com")]
+    {
+        let hub = TestHub::start().await;
+        let buyer = json!({ "name": "Алла Первая", "phone": ALLA });
+        hub.take(&order("T-1", "paid", "2026-01-10T10:05:00Z", buyer, json!([]))).await;
+        hub.take(&signed_request).await;
+        hub.settled().await;
+        assert_eq!(hub.sandbox.contacts().len(), 1, "{}", signed_request.path);
+    }
+}
+
 #[tokio::test]
 async fn a_relayed_form_joins_no_two_buyers_and_renames_nobody() {
     let name = "ВНИМАНИЕ возврат";
@@ -41,7 +65,7 @@ async fn a_relayed_form_joins_no_two_buyers_and_renames_nobody() {
         typed(name, ALLA, BORIS),
     ];
     for signed_request in forms {
-        let hub = TestHub::start().await;
+        let hub = hub_of_relays().await;
         let buyers =
             [json!({ "name": "Алла Первая", "phone": ALLA }), json!({ "name": "Борис Второй", "email": BORIS })];
         for (n, buyer) in buyers.into_iter().enumerate() {
@@ -68,7 +92,7 @@ async fn a_relayed_form_joins_no_two_buyers_and_renames_nobody() {
 
 #[tokio::test]
 async fn forms_of_one_unknown_visitor_are_one_contact_with_a_deal() {
-    let hub = TestHub::start().await;
+    let hub = hub_of_relays().await;
     for n in 0..3 {
         let number = format!("1:{n}");
         hub.take(&tilda(&[("Name", "Вера Новая"), ("Phone", "8 916 123-45-67"), ("tranid", &number)])).await;
@@ -82,7 +106,7 @@ async fn forms_of_one_unknown_visitor_are_one_contact_with_a_deal() {
 
 #[tokio::test]
 async fn an_order_that_tilda_relays_as_paid_proves_its_buyer() {
-    let hub = TestHub::start().await;
+    let hub = hub_of_relays().await;
     let buyer = json!({ "name": "Алла Первая", "phone": ALLA });
     hub.take(&order("T-1", "paid", "2026-01-10T10:05:00Z", buyer, json!([]))).await;
     hub.settled().await;

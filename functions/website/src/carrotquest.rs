@@ -17,15 +17,19 @@ use crate::labels::Labels;
 
 struct CarrotQuest {
     source: Source,
+    options: Options,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Options {}
+struct Options {
+    /// True if what visitors type into pop-ups counts as a claim.
+    #[serde(default)]
+    typed: bool,
+}
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
-    _ = source.options::<Options>()?;
-    Ok(Box::new(CarrotQuest { source: source.clone() }))
+    Ok(Box::new(CarrotQuest { options: source.options()?, source: source.clone() }))
 }
 
 #[derive(Deserialize, Default)]
@@ -101,7 +105,7 @@ impl Provider for CarrotQuest {
         lost.extend(cut);
         let submitted = FormSubmitted {
             identifiers,
-            proof: crate::relayed(),
+            proof: crate::relayed(self.options.typed),
             name: prop("$name", &user, &fact),
             form: form.text("event_name").or(form.text("message_name")).map(str::to_owned),
             show: self.source.show.as_deref().map(ShowRef::id),

@@ -27,8 +27,8 @@ pub fn router(receiver: Receiver, sources: Vec<(Source, Box<dyn Provider>)>) -> 
     stagedoor_webhook::router("website", receiver, sources)
 }
 
-/// The proof of values in a form that a form service relays. The service proves that it sent the form, but does not
-/// know who typed the values.
-fn relayed() -> Proof {
-    if breakage::is_on("relayed-form-proves") { Proof::Signed } else { Proof::Claimed }
+/// The proof of values in a form that a form service relays. The service proves only that it sent the form. With the
+/// option `typed` the values are claims.
+fn relayed(is_typed: bool) -> Proof {
+    if is_typed && !breakage::is_on("relayed-form-proves") { Proof::Claimed } else { Proof::Signed }
 }

@@ -27,11 +27,15 @@ struct Options {
     phone: String,
     email: String,
     name: String,
+    /// True if what visitors type into forms counts as a claim.
+    typed: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { key_name: "X-API-Key".into(), phone: "phone".into(), email: "email".into(), name: "name".into() }
+        let field = |name: &str| name.to_owned();
+        let (key_name, phone) = (field("X-API-Key"), field("phone"));
+        Self { key_name, phone, email: field("email"), name: field("name"), typed: false }
     }
 }
 
@@ -124,7 +128,7 @@ impl Provider for Tilda {
         lost.extend(cut);
         let form = FormSubmitted {
             identifiers,
-            proof: crate::relayed(),
+            proof: crate::relayed(self.options.typed),
             name,
             form: text("formname").or(text("formid")).map(str::to_owned),
             show: self.source.show.as_deref().map(ShowRef::id),

@@ -99,8 +99,8 @@ pub fn deliveries(now: Timestamp) -> Vec<SignedRequest> {
 fn journey(fan: &Fan, now: Timestamp) -> Vec<SignedRequest> {
     let n = fan.0;
     match n % 10 {
-        0 => vec![asked(fan, "cherry-moscow", now), order_qtickets(fan, &fan.second_email(), "payed", 30)],
-        1 => vec![asked(fan, "cherry-nizhny", now), order_shop(fan, &fan.email(), now, "paid", 40, false)],
+        0 => vec![tilda(fan), order_qtickets(fan, &fan.second_email(), "payed", 30)],
+        1 => vec![popup(fan), order_shop(fan, &fan.email(), now, "paid", 40, false)],
         2 => vec![cart(fan, now), order_shop(fan, &fan.email().to_uppercase(), now, "paid", 55, false)],
         3 => vec![landing(fan)],
         4 => {
@@ -118,7 +118,7 @@ fn journey(fan: &Fan, now: Timestamp) -> Vec<SignedRequest> {
             order_qtickets(fan, &fan.email(), "payed", 12),
             order_shop(fan, &fan.second_email(), now, "paid", 70, false),
         ],
-        _ => vec![tilda(fan), tilda(fan), popup(fan)],
+        _ => vec![tilda(fan), tilda(fan)],
     }
 }
 
@@ -182,15 +182,6 @@ fn lead(fan: &Fan, now: Timestamp) -> SignedRequest {
         body.insert("show".into(), fan.city().key.into());
     }
     form_signed("/website/site", &body, "generic-source-secret", &format!("msg_lead_{}", fan.0), now)
-}
-
-/// A form of the site about one show. The fan may buy another one.
-fn asked(fan: &Fan, show: &str, now: Timestamp) -> SignedRequest {
-    let body = json!({
-        "kind": "lead", "form": "Ранний доступ", "name": fan.name(), "phone": fan.phone(0), "email": fan.email(),
-        "show": show, "utm": { "source": "vk" },
-    });
-    form_signed("/website/site", &body, "generic-source-secret", &format!("msg_asked_{}", fan.0), now)
 }
 
 fn cart(fan: &Fan, now: Timestamp) -> SignedRequest {

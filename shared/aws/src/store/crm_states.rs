@@ -9,7 +9,7 @@ use crate::{
     store::{
         DynamoStore,
         parts::{InParts, Kind},
-        shards::shard_of,
+        shards::{SHARDS, shard_of},
         unique,
     },
 };
@@ -29,7 +29,7 @@ impl DynamoStore {
             one.extend(item([("parts", number(document.further())), ("in_parts", text("yes"))]));
         }
         if !link.rejected().is_empty() {
-            one.insert("has_parked".into(), text(shard_of(&id.to_string())));
+            one.insert("has_parked".into(), text(shard_of(&id.to_string(), SHARDS)));
         }
         let head = one.clone();
         let request = self.client.put_item().table_name(self.table("links")).set_item(Some(one));

@@ -9,7 +9,11 @@ use stagedoor_ports::{JournalRow, Outcome, PortError, Result};
 
 use crate::{
     dynamo::{Item, failed, in_parallel, item, text, text_of},
-    store::{DynamoStore, Retention, expires, journal_key, packed, shards::shard_of, unpacked},
+    store::{
+        DynamoStore, Retention, expires, journal_key, packed,
+        shards::{SHARDS, shard_of},
+        unpacked,
+    },
 };
 
 /// The largest number of rows in one call (DynamoDB, BatchWriteItem).
@@ -20,7 +24,7 @@ const PAGES: usize = 100;
 fn row_item(row: &JournalRow, retention: Retention) -> Result<Item> {
     let mut one = item([("id", text(hex::encode(journal_key(&row.event.id)))), ("row", packed(row)?)]);
     if row.outcome == Outcome::Unrecognized {
-        one.insert("kept".into(), text(shard_of(row.event.id.as_str())));
+        one.insert("kept".into(), text(shard_of(row.event.id.as_str(), SHARDS)));
         one.insert("seq".into(), text(format!("{:015} {}", row.folded_at.as_millisecond(), row.event.id)));
         one.extend(retention.kept.map(|kept| expires(row.folded_at + kept)).map(|(name, end)| (name.to_owned(), end)));
     } else {

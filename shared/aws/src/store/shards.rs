@@ -9,22 +9,22 @@ use stagedoor_ports::Result;
 use super::{DynamoStore, unique};
 use crate::dynamo::{Item, failed, in_parallel, item, number, text, text_of};
 
-const SHARDS: u8 = 16;
+pub(super) const SHARDS: u8 = 16;
 
-/// The shard of this text.
-pub(super) fn shard_of(name: &str) -> String {
+/// The shard of this text, among so many.
+pub(super) fn shard_of(name: &str, shards: u8) -> String {
     let hash = Sha256::digest(name).first().copied().unwrap_or(0);
-    if breakage::is_on("one-shard") { "00".into() } else { format!("{:02}", hash % SHARDS) }
+    if breakage::is_on("one-shard") { "00".into() } else { format!("{:02}", hash % shards) }
 }
 
-pub(super) fn shards() -> impl Iterator<Item = String> {
-    (0..SHARDS).map(|shard| format!("{shard:02}"))
+pub(super) fn shards(count: u8) -> impl Iterator<Item = String> {
+    (0..count).map(|shard| format!("{shard:02}"))
 }
 
 /// The keys of a sparse index; `yes` is the key of earlier versions.
 fn index_keys() -> impl Iterator<Item = String> {
     let old = (!breakage::is_on("old-key-unread")).then(|| "yes".to_owned());
-    old.into_iter().chain(shards())
+    old.into_iter().chain(shards(SHARDS))
 }
 
 fn totals_key(partition: String) -> Item {
@@ -49,7 +49,7 @@ impl DynamoStore {
             .client
             .update_item()
             .table_name(self.table("misc"))
-            .set_key(Some(totals_key(format!("totals#{}", shard_of(&unique())))))
+            .set_key(Some(totals_key(format!("totals#{}", shard_of(&unique(), SHARDS)))))
             .update_expression("ADD events :events, people :people, deals :deals")
             .expression_attribute_values(":events", number(events))
             .expression_attribute_values(":people", number(people))
@@ -59,7 +59,7 @@ impl DynamoStore {
 
     pub(super) async fn counted(&self) -> Result<Counted> {
         let old = (!breakage::is_on("old-key-unread")).then(|| "totals".to_owned());
-        let keys = old.into_iter().chain(shards().map(|shard| format!("totals#{shard}"))).map(totals_key);
+        let keys = old.into_iter().chain(shards(SHARDS).map(|shard| format!("totals#{shard}"))).map(totals_key);
         let found = self.get("misc", keys.collect()).await?;
         // A single shard may be negative.
         let sum = |name: &str| -> u64 {

@@ -1,4 +1,4 @@
-//! The place of the pages of waiting people: sixteen partitions of `misc`, and one partition of earlier versions. The
+//! The place of the pages of waiting people: four partitions of `misc`, and one partition of earlier versions. The
 //! key of a page names its partition. All pages together are in the order of their keys.
 
 use std::collections::BTreeSet;
@@ -16,6 +16,8 @@ use crate::dynamo::{Item, failed, in_parallel, item, number, number_of, text, te
 
 /// The partition of earlier versions.
 const OLD: &str = "dirty";
+/// Four partitions take 4,000 units a second. Each look reads all of them, so there are no more.
+const PARTITIONS: u8 = 4;
 /// Pages of one partition that the first call reads, and the largest call.
 const AT_ONCE: (i32, i32) = (1, 64);
 /// The largest number of pages of postponed people that one claim reads. Failed runs of people on later pages are
@@ -33,7 +35,7 @@ const LEFT_BEHIND: u64 = 3_600_000;
 /// The key of a new page of waiting people. The text after the last `#` names the partition.
 pub(super) fn waiting_key(at: Timestamp) -> String {
     let key = page_key(at);
-    let shard = shard_of(&key);
+    let shard = shard_of(&key, PARTITIONS);
     if breakage::is_on("waiting-under-one-key") { key } else { format!("{key}#{shard}") }
 }
 
@@ -49,7 +51,7 @@ pub(super) fn partition_of(key: &str) -> String {
 
 fn partitions() -> impl Iterator<Item = String> {
     let old = (!breakage::is_on("old-key-unread")).then(|| OLD.to_owned());
-    old.into_iter().chain(shards().map(|shard| format!("{OLD}#{shard}")))
+    old.into_iter().chain(shards(PARTITIONS).map(|shard| format!("{OLD}#{shard}")))
 }
 
 /// The row that keeps since when the people of a postponed page wait, by that time and the key of the page.
@@ -143,7 +145,7 @@ impl DynamoStore {
 
     /// The start of the longest wait among pages that are out of order.
     async fn longest_wait(&self) -> Result<Option<i64>> {
-        let all: Vec<String> = shards().map(|shard| format!("since#{shard}")).collect();
+        let all: Vec<String> = shards(PARTITIONS).map(|shard| format!("since#{shard}")).collect();
         let read = async |pk: &String| {
             let request = self.client.query().table_name(self.table("misc"));
             let request = request.key_condition_expression("pk = :pk").expression_attribute_values(":pk", text(pk));

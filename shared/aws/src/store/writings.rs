@@ -8,7 +8,7 @@ use stagedoor_ports::{PortError, Result};
 use super::{
     DynamoStore, pages,
     parts::{InParts, Kind, writing_of},
-    shards::{shard_of, shards},
+    shards::{SHARDS, shard_of, shards},
 };
 use crate::dynamo::{Item, failed, in_parallel, item, text, text_of};
 
@@ -23,7 +23,7 @@ fn partition(shard: &str) -> String {
 
 fn note_key(document: &InParts) -> Item {
     let (id, at) = (document.id.to_string(), document.begun_at.as_millisecond());
-    item([("pk", text(partition(&shard_of(&id)))), ("sk", text(format!("{at:015}#{}", document.by)))])
+    item([("pk", text(partition(&shard_of(&id, SHARDS)))), ("sk", text(format!("{at:015}#{}", document.by)))])
 }
 
 impl DynamoStore {
@@ -54,7 +54,7 @@ impl DynamoStore {
     /// Removes the parts of writes that started long ago and have no head.
     pub(super) async fn sweep_writings(&self, now: Timestamp) -> Result<()> {
         let end = format!("{:015}", (now - ABANDONED).as_millisecond().max(0));
-        let calls: Vec<_> = shards().map(|shard| self.sweep_shard(partition(&shard), end.clone())).collect();
+        let calls: Vec<_> = shards(SHARDS).map(|shard| self.sweep_shard(partition(&shard), end.clone())).collect();
         in_parallel(calls).await.map(drop)
     }
 

@@ -117,7 +117,7 @@ async fn who_waits_lies_under_many_keys_and_is_taken_in_order() {
         people.push(person.id);
     }
     let pages = || async { keys(&client, "t-misc", "pk").await.into_iter().filter(|pk| pk.starts_with("dirty")) };
-    assert!(pages().await.count() >= 8);
+    assert_eq!(pages().await.count(), 4);
     let now = Some(Timestamp::from_second(1_800_010_000).expect("in range"));
     let taken = async |max: usize| store.claim_dirty(max, now).await.expect("taken");
     let ids = |dirty: &[stagedoor_ports::Dirty]| dirty.iter().map(|one| one.person.id).collect::<Vec<_>>();
@@ -159,5 +159,5 @@ async fn totals_do_not_read_everybody_who_waits() {
         counted.answered.load(Ordering::Relaxed) - before
     };
     let (some, all) = (bytes(0..250_000).await, bytes(250_000..400_000).await);
-    assert!(all < some + some / 5, "{some} bytes for some, {all} for all");
+    assert!(all < some + some / 10, "{some} bytes for some, {all} for all");
 }
