@@ -170,10 +170,10 @@ async fn a_robots_move_ahead_is_kept_though_no_webhook_told_of_it(which: Which) 
 async fn a_deal_that_a_robot_moved_is_paid_when_it_is_paid(which: Which) {
     let account = Account::of(which).await;
     fold(&account, cart(1, &ANNA)).await;
-    moved_unheard(&account, which, &stage(Rung::Conversation));
+    moved_unheard(&account, which, &stage(Rung::Talked));
     // A second cart is no news for the stage.
     fold(&account, cart(2, &ANNA)).await;
-    assert_eq!(only(&account, which).0, stage(Rung::Conversation));
+    assert_eq!(only(&account, which).0, stage(Rung::Talked));
     fold(&account, changed(1, 5, &ANNA, |_| {})).await;
     assert_eq!(only(&account, which).0, stage(Rung::Paid));
 }
@@ -194,8 +194,8 @@ async fn a_refunded_deal_that_a_manager_reopens_and_a_client_pays_becomes_paid(w
     fold(&account, order(1, &ANNA)).await;
     fold(&account, refund(1, 3, &ANNA)).await;
     assert_eq!(only(&account, which).0, stage(Stage::Refunded));
-    moved(&account, which, &stage(Rung::Conversation), 5).await;
-    assert_eq!(only(&account, which).0, stage(Rung::Conversation));
+    moved(&account, which, &stage(Rung::Talked), 5).await;
+    assert_eq!(only(&account, which).0, stage(Rung::Talked));
     fold(&account, order(8, &ANNA)).await;
     assert_eq!(only(&account, which), (stage(Rung::Paid), "1500".into()));
 }
@@ -223,9 +223,9 @@ async fn a_deal_that_a_manager_gave_up_stays_so_when_its_buyer_hands_another_ord
 async fn a_managers_move_after_a_payment_stays_whatever_else_changes(which: Which) {
     let account = Account::of(which).await;
     fold(&account, order(1, &ANNA)).await;
-    moved(&account, which, &stage(Rung::Conversation), 5).await;
+    moved(&account, which, &stage(Rung::Talked), 5).await;
     fold(&account, changed(1, 7, &ANNA, |order| order.promo_codes.push("SPRING".into()))).await;
-    assert_eq!(only(&account, which).0, stage(Rung::Conversation));
+    assert_eq!(only(&account, which).0, stage(Rung::Talked));
 }
 
 async fn a_company_that_orders_again_after_a_refund_has_an_open_deal(which: Which) {
@@ -233,7 +233,7 @@ async fn a_company_that_orders_again_after_a_refund_has_an_open_deal(which: Whic
     fold(&account, order(1, &ANNA)).await;
     fold(&account, refund(1, 3, &ANNA)).await;
     assert_eq!(only(&account, which).0, stage(Stage::Refunded));
-    moved(&account, which, &stage(Rung::Conversation), 5).await;
+    moved(&account, which, &stage(Rung::Talked), 5).await;
     let of_company = changed(7, 7, &ANNA, |order| {
         (order.state, order.paid_at, order.paid.minor) = (OrderState::Placed, None, 0);
         order.company = Some(Company { name: "ООО Вишнёвый сад".into(), tax_id: None, unchecked: None });
@@ -245,16 +245,16 @@ async fn a_company_that_orders_again_after_a_refund_has_an_open_deal(which: Whic
 async fn a_deal_that_the_hub_closed_after_a_robots_move_is_open_again_for_another_order(which: Which) {
     let account = Account::of(which).await;
     fold(&account, cart(1, &ANNA)).await;
-    moved(&account, which, &stage(Rung::Conversation), 5).await;
+    moved(&account, which, &stage(Rung::Talked), 5).await;
     fold(&account, changed(1, 7, &ANNA, |order| (order.state, order.paid_at) = (OrderState::Cancelled, None))).await;
     assert_eq!(only(&account, which).0, stage(Stage::Lost));
     // The shop tells late of an order that was placed before the robot's move.
     fold(&account, cart(2, &ANNA)).await;
     assert_eq!(only(&account, which).0, stage(Rung::Cart));
     // A manager's later move counts again.
-    moved(&account, which, &stage(Rung::Conversation), 9).await;
+    moved(&account, which, &stage(Rung::Talked), 9).await;
     fold(&account, cart(3, &ANNA)).await;
-    assert_eq!(only(&account, which).0, stage(Rung::Conversation));
+    assert_eq!(only(&account, which).0, stage(Rung::Talked));
 }
 
 async fn a_deal_whose_making_got_no_answer_follows_its_buyer(which: Which) {

@@ -71,7 +71,7 @@ async fn a_server_in_another_zone_is_heard_and_a_payment_after_a_managers_move_c
         let account = Account::of(Which::Vtiger).await;
         account.vtiger().set_zone(zone);
         fold(&account, now_and(&account, -60, false)).await;
-        moved_by_manager(&account, &stage(Rung::Conversation));
+        moved_by_manager(&account, &stage(Rung::Talked));
         assert_eq!(hear(&account).await.moves, 1, "{zone}");
         fold(&account, now_and(&account, 60, true)).await;
         assert_eq!(deals(&account, Which::Vtiger)[0].1, stage(Rung::Paid), "{zone}");
@@ -112,7 +112,7 @@ async fn a_stage_that_was_deleted_while_another_was_added_takes_no_deals() {
     let account = Account::of(Which::Vtiger).await;
     fold(&account, order(1, &ANNA)).await;
     let last = stage(Stage::Lost);
-    assert!(account.vtiger().delete_stage(&last, &stage(Rung::Conversation)));
+    assert!(account.vtiger().delete_stage(&last, &stage(Rung::Talked)));
     account.vtiger().add_stage("VIP");
     let lost = changed(1, 9, &ANNA, |order| {
         (order.state, order.paid_at, order.paid.minor) = (OrderState::Cancelled, None, 0);

@@ -53,7 +53,11 @@ impl Provider for Smsc {
         let id = field("id").or(field("sms_id")).unwrap_or_default();
         if let Some(words) = field("mes") {
             let body = sms(to.clone(), id, words.to_owned());
-            let event = delivery.event(&["sms", id, to.value(), stamp, words], at, body);
+            let parts = ["sms", id, to.value(), stamp, words];
+            let event = match id.is_empty() {
+                true => delivery.event_told_at(&parts, told_at, body),
+                false => delivery.event(&parts, at, body),
+            };
             return NotUnderstood::left_out(lost, vec![event.ordered(delivery.order(0))]);
         }
         let status = field("status").ok_or("no status")?;

@@ -106,12 +106,11 @@ impl Sync {
             is_any = true;
             let id = owner.value.id;
             tracing::warn!(person = %id, "the CRM gave an id again: the hub's data are older");
-            // Another process may forget the row or change the people first. Both are read again.
-            if self.release_row(row, None, owner).await? == Saved::Done {
-                let number = row.value().parse().map_err(|_| PortError::Fail("a row without a number".into()))?;
-                self.forget_stored_row(id, Kind::CrmContact, number, row.scope()).await?;
-                self.store.mark_dirty(BTreeSet::from([id])).await?;
-            }
+            let number = row.value().parse().map_err(|_| PortError::Fail("a row without a number".into()))?;
+            // The index is last: until then a repetition finds the row given again, and does the rest.
+            self.forget_stored_row(id, Kind::CrmContact, number, row.scope()).await?;
+            self.store.mark_dirty(BTreeSet::from([id])).await?;
+            self.release_row(row, None, owner).await?;
         }
         Ok(is_any)
     }

@@ -17,8 +17,10 @@ use crate::{
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Known {
     id: Option<u64>,
+    #[serde(rename = "pushed")]
     last_sent: Option<Digest>,
     /// Time of a creating call that got no answer yet.
+    #[serde(rename = "intent")]
     pending: Option<Timestamp>,
     /// Until when that call may still take effect. Earlier builds wrote no time.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -92,7 +92,8 @@ impl Consumer for Syncing {
         // A runtime that gives no deadline, such as `cargo lambda`, seems to leave no time.
         let left = if left.is_zero() { UNTOLD } else { left };
         let (taken, is_tick) = (events.len(), events.is_empty());
-        let heard = sources_heard(&events, self.0.clock.now());
+        let now = self.0.clock.now();
+        let heard = sources_heard(&events, now);
         if is_tick {
             self.tick().await;
         }
@@ -100,7 +101,7 @@ impl Consumer for Syncing {
         let failed = self.0.handle_within(events, Some(left.saturating_sub(spent))).await;
         let folded = taken.saturating_sub(failed.len());
         emit("sync", &[count("Folded", folded as u64), count("Failed", failed.len() as u64)], false);
-        if let Err(error) = self.3.note(self.0.store.as_ref(), heard, &self.4).await {
+        if let Err(error) = self.3.note(self.0.store.as_ref(), heard, &self.4, now).await {
             tracing::warn!(%error, "when a source was heard could not be noted");
         }
         let end = if is_tick { left } else { left.min(ACKNOWLEDGED + RESERVE) };

@@ -110,7 +110,10 @@ pub(crate) fn shows_of(record: &Record, catalog: &Catalog) -> BTreeSet<String> {
     };
     let told: Vec<&str> = match &record.fact {
         Fact::Submission(submission) => submission.show.iter().map(|show| show.id.as_str()).collect(),
-        Fact::Order { order: Some(order), .. } => order.tickets.iter().map(|ticket| ticket.show.id.as_str()).collect(),
+        Fact::Order { order: Some(order), .. } => {
+            let shows = order.tickets.iter().map(|ticket| &ticket.show).chain(order.show.as_deref());
+            shows.map(|show| show.id.as_str()).collect()
+        }
         _ => vec![],
     };
     let told = told.into_iter().map(|id| name_of(source, id, catalog));

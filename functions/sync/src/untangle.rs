@@ -65,6 +65,9 @@ impl Sync {
             owners.values_mut().for_each(|owner| *owner = joined.get(owner).copied().unwrap_or(*owner));
             let parted = one.person.parted.iter().copied().chain(living().map(|other| other.id)).collect();
             let person = Person { parted, ..one.person.clone() };
+            // The joined state remembers who is to be put in order, before those of merged people forget it.
+            self.store.save_crm_states(vec![(id, one.link.clone())]).await?;
+            one.link.revision += 1;
             self.leave_rows(merged_ids, &person, &owners).await?;
             let others: BTreeMap<PersonId, &CrmState> = links.iter().map(|(id, link)| (*id, link)).collect();
             let was_absorbed = !person.absorbed_by.is_subset(&one.link.untangled);
@@ -109,14 +112,26 @@ impl Sync {
             return Ok(());
         }
         let noted = self.note_clearing(one, (&mut first, &mut second)).await?;
-        let mut done = noted && part(self.crm.as_ref(), &first).await.0;
+        let mut done = false;
+        if noted {
+            let (is_done, gone) = part(self.crm.as_ref(), &first).await;
+            one.link.note_gone(&first, &gone);
+            first.retain(|parting| !gone.contains(&parting.contact));
+            done = is_done;
+        }
         if done {
             note_done(&mut one.link, &one.person, &first, "");
         }
         if let (Some(link), Some(crm)) = (one.link.second.as_deref_mut(), self.second.as_ref().map(|one| &one.crm))
             && !second.is_empty()
         {
-            let is_clear = done && part(crm.as_ref(), &second).await.0;
+            let mut is_clear = false;
+            if done {
+                let (is_done, gone) = part(crm.as_ref(), &second).await;
+                link.note_gone(&second, &gone);
+                second.retain(|parting| !gone.contains(&parting.contact));
+                is_clear = is_done;
+            }
             if is_clear {
                 note_done(link, &one.person, &second, SECOND_CRM);
             }

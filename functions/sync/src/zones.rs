@@ -38,6 +38,10 @@ fn shows(event: &Event) -> Vec<&ShowRef> {
     match &event.body {
         Body::ShowRescheduled(change) | Body::ShowCancelled(change) => vec![&change.show],
         Body::FormSubmitted(form) | Body::CartAbandoned(form) => form.show.iter().collect(),
-        body => body.order().into_iter().flat_map(|body| body.tickets()).map(|ticket| &ticket.show).collect(),
+        body => {
+            let orders = body.order().into_iter();
+            let tickets = orders.clone().flat_map(|body| body.tickets()).map(|ticket| &ticket.show);
+            tickets.chain(orders.filter_map(|body| body.order.show.as_deref())).collect()
+        }
     }
 }

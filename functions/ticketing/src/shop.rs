@@ -9,8 +9,8 @@ use stagedoor_model::{
     OrderState, Refund, ShowChanged, ShowRef, Ticket, Timestamp, breakage,
 };
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, SecretShape, Source, Verified, VerifiedDelivery,
-    contact_identifiers, lenient, read::text, signature,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers,
+    lenient, read::text, signature,
 };
 
 #[derive(Deserialize)]
@@ -23,7 +23,6 @@ struct Shop {
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     _ = source.options::<Options>()?;
-    source.secrets_have(SecretShape::STANDARD_WEBHOOKS)?;
     Ok(Box::new(Shop { source: source.clone() }))
 }
 

@@ -101,7 +101,7 @@ impl Provider for CarrotQuest {
         if identifiers.is_empty() {
             return Err("neither a visitor nor a phone nor an e-mail".into());
         }
-        let (labels, cut) = labels(&form, &user, &fact);
+        let (labels, cut) = labels(&form, &user, &fact, self.options.typed);
         lost.extend(cut);
         let submitted = FormSubmitted {
             identifiers,
@@ -158,8 +158,8 @@ fn odd_props<'p>(user: &'p User, fact: &'p Fact) -> impl Iterator<Item = String>
     .map(str::to_owned)
 }
 
-fn labels(form: &Form, user: &User, fact: &Fact) -> (BTreeMap<String, String>, Vec<String>) {
-    let mut labels = Labels::signed();
+fn labels(form: &Form, user: &User, fact: &Fact, is_typed: bool) -> (BTreeMap<String, String>, Vec<String>) {
+    let mut labels = if is_typed { Labels::anonymous() } else { Labels::signed() };
     let city = user.props.get("$city").and_then(text).map(|city| ("city", city));
     let scenario = fact.kind.name.clone().map(|name| ("scenario", name));
     // In Carrot quest each variant of an A/B test is a separate message.

@@ -16,8 +16,8 @@ use stagedoor_model::{
     Body, Company, Event, FormSubmitted, Identifier, Kind, Money, Proof, ShowRef, Timestamp, breakage, clean_name,
 };
 use stagedoor_webhook::{
-    Accepts, Answer, Delivery, Form as Fields, FormValue, NotUnderstood, Provider, Reject, SecretShape, Source,
-    Verified, VerifiedDelivery, contact_identifiers, parse_json, scan, signature,
+    Accepts, Answer, Delivery, Form as Fields, FormValue, NotUnderstood, Provider, Reject, Source, Verified,
+    VerifiedDelivery, contact_identifiers, parse_json, scan, signature,
 };
 
 use crate::{consents, labels::Labels};
@@ -92,9 +92,6 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     if !mistakes.is_empty() {
         return Err(mistakes.join("; "));
     }
-    if options.auth == Auth::Signature {
-        source.secrets_have(SecretShape::STANDARD_WEBHOOKS)?;
-    }
     Ok(Box::new(SiteForm { source: source.clone(), options }))
 }
 
@@ -167,7 +164,10 @@ impl Provider for SiteForm {
         }
         let mut identifiers = contact_identifiers(&self.source, text("phone").as_deref(), text("email").as_deref());
         // A server that only relays a form knows as little about its author as a page does.
-        let is_typed = field("typed").and_then(consents::given) == Some(true) && !breakage::is_on("typed-form-proves");
+        // A flag that cannot be read proves nothing.
+        let flag = field("typed").filter(|it| !says_nothing(it));
+        let is_typed =
+            flag.is_some_and(|it| consents::given(it) != Some(false)) && !breakage::is_on("typed-form-proves");
         let knows_visitor = self.is_signed() && !is_typed;
         // Only the site's own server knows which user the visitor is.
         let user = text("user_id").filter(|_| knows_visitor);
@@ -192,7 +192,7 @@ impl Provider for SiteForm {
         lost.extend(odd);
         lost.extend(self.strange(&body));
         lost.extend(has_many.then(|| format!("ids (more than {HINTS})")));
-        let (labels, cut) = self.labels(&body, field("utm"));
+        let (labels, cut) = self.labels(&body, field("utm"), knows_visitor);
         lost.extend(cut);
         let is_long = |name: &&str| text(name).is_some_and(|text| text.chars().nth(SHORT).is_some());
         lost.extend(
@@ -290,7 +290,6 @@ impl SiteForm {
 
     /// Names of fields whose value does not suit their purpose.
     fn strange(&self, body: &serde_json::Map<String, Value>) -> Vec<String> {
-        let says_nothing = |it: &Value| it == "" || it.as_array().is_some_and(Vec::is_empty) || it.is_null();
         let is_odd = |name: &&str| {
             let value = body.get(self.options.fields.get(*name).map_or(*name, String::as_str));
             let is_plain = |it: &Value| it.is_string() || it.is_number();
@@ -313,9 +312,10 @@ impl SiteForm {
         &self,
         body: &serde_json::Map<String, Value>,
         utm: Option<&Value>,
+        knows_visitor: bool,
     ) -> (BTreeMap<String, String>, Vec<String>) {
         let mapped = |key: &str| KNOWN.contains(&key) || self.options.fields.values().any(|name| name == key);
-        let mut labels = if self.is_signed() { Labels::signed() } else { Labels::anonymous() };
+        let mut labels = if knows_visitor { Labels::signed() } else { Labels::anonymous() };
         for (key, value) in body.iter().filter(|(key, _)| !mapped(key) && *key != "key") {
             labels.add(key, value);
         }
@@ -371,4 +371,9 @@ fn known_shared(ids: Option<&Value>) -> BTreeSet<Identifier> {
     let ids = ids.and_then(Value::as_object).into_iter().flatten();
     let ids = ids.filter(|(scope, _)| scope.len() <= 64);
     ids.filter_map(|(scope, value)| Identifier::opaque(Kind::Cookie, scope, &plain(value)?)).collect()
+}
+
+/// True for a field that its sender left empty.
+fn says_nothing(it: &Value) -> bool {
+    it == "" || it.as_array().is_some_and(Vec::is_empty) || it.is_null()
 }

@@ -180,7 +180,7 @@ impl Tilda {
         let own = [&self.options.phone, &self.options.email, &self.options.name, &self.options.key_name];
         let known = ["tranid", "formid", "formname", "cookies", "payment", "form"];
         let is_own = |key: &str| known.contains(&key) || own.iter().any(|name| name.to_lowercase() == key);
-        let mut labels = Labels::signed();
+        let mut labels = if self.options.typed { Labels::anonymous() } else { Labels::signed() };
         for (key, value) in fields.iter().filter(|(key, _)| !is_own(key)) {
             labels.add(key, &form::tree(value));
         }

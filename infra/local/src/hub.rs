@@ -265,7 +265,8 @@ impl Hub {
 
     /// Notes when these sources sent something. On an error the next delivery notes it.
     pub async fn hear(&self, sources: BTreeMap<SourceName, Timestamp>) {
-        if let Err(error) = self.heard.note(self.store.as_ref(), sources, &self.silence_rule()).await {
+        let now = self.sync.clock.now();
+        if let Err(error) = self.heard.note(self.store.as_ref(), sources, &self.silence_rule(), now).await {
             tracing::warn!(%error, "when a source was heard could not be noted");
         }
     }
@@ -412,6 +413,7 @@ pub struct Status {
     /// The longest wait of these people, in seconds.
     pub waiting_seconds: Option<u64>,
     /// People with a row that the CRM refused.
+    #[serde(rename = "parked")]
     pub rejected: u64,
     pub people: u64,
     /// Deals in the CRM.

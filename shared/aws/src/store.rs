@@ -423,6 +423,8 @@ impl Store for DynamoStore {
     }
 
     async fn sweep(&self, _: Timestamp, _: Option<Timestamp>) -> Result<u64> {
+        // Rows of pages that a crash left behind go, too.
+        self.longest_wait().await?;
         self.sweep_writings(pages::now()).await.map(|()| 0)
     }
 

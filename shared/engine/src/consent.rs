@@ -137,30 +137,31 @@ fn day_of(at: Timestamp) -> i64 {
     at.as_second().div_euclid(86_400)
 }
 
-/// How many equal withdrawals of one day are kept, apart from the last. Each may follow a consent of its own.
-const KEPT_A_DAY: usize = 40;
+/// How many equal withdrawals are kept beside the first and the last of each day. Each may follow a consent of its own.
+const KEPT: usize = 40;
 
-/// Of equal withdrawals of one day, keeps the first [`KEPT_A_DAY`] and the last. So a link that is pressed without end
-/// takes a bounded place. The result does not depend on other entries or on the order of folding.
+/// Of equal withdrawals, keeps the first and the last of each day, and the latest [`KEPT`]. So a link that is pressed
+/// without end adds two a day. The result does not depend on other entries or on the order of folding.
 pub(crate) fn without_repeats(records: &mut BTreeMap<RecordKey, Record>) {
-    let mut days: BTreeMap<_, Vec<(Timestamp, RecordKey)>> = BTreeMap::new();
+    let mut equal: BTreeMap<_, Vec<(Timestamp, RecordKey)>> = BTreeMap::new();
     for record in records.values() {
         let Fact::Consent(said) = &record.fact else { continue };
         let is_bare = said.wording.is_none() && !breakage::is_on("each-repeat-kept");
         if said.decision == Decision::Withdrawn && is_bare {
             let what = (&record.source, &said.identifiers, &said.purpose, said.channel, &said.method, &said.lists);
-            let what = (what, &said.evidence, day_of(record.at));
-            days.entry(what).or_default().push((record.at, record.key.clone()));
+            equal.entry((what, &said.evidence)).or_default().push((record.at, record.key.clone()));
         }
     }
-    let mut between = Vec::new();
-    let kept = if breakage::is_on("words-between-consents-lost") { 1 } else { KEPT_A_DAY };
-    for mut said in days.into_values().filter(|said| said.len() > kept + 1) {
+    let latest = if breakage::is_on("words-between-consents-lost") { 1 } else { KEPT };
+    let mut dropped = Vec::new();
+    for mut said in equal.into_values() {
         said.sort();
-        said.pop();
-        between.extend(said.into_iter().skip(kept));
+        let older = said.len().saturating_sub(latest);
+        let day = |n: usize| said.get(n).map(|(at, _)| day_of(*at));
+        let is_between = |n: &usize| *n > 0 && day(n - 1) == day(*n) && day(n + 1) == day(*n);
+        dropped.extend((0..older).filter(is_between).filter_map(|n| said.get(n)).map(|(_, key)| key.clone()));
     }
-    for (_, key) in between {
+    for key in dropped {
         records.remove(&key);
     }
 }
@@ -397,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_withdrawals_of_one_day_the_first_and_the_last_stay_in_whatever_order_they_come() {
+    fn of_equal_withdrawals_the_latest_and_the_ends_of_each_day_stay_in_whatever_order_they_come() {
         let source = stagedoor_model::SourceName::new("links").expect("a name");
         let record = |minute: i64, decision: Decision| {
             let said = stagedoor_model::ConsentRecorded {
@@ -414,7 +415,7 @@ mod tests {
         };
         let mut all: Vec<Record> = (0..80).map(|minute| record(minute, Decision::Withdrawn)).collect();
         all.extend([record(90, Decision::Given), record(95, Decision::Withdrawn), record(3_000, Decision::Withdrawn)]);
-        let expected: BTreeSet<String> = (0..40).chain([90, 95, 3_000]).map(|n| format!("consent:{n}")).collect();
+        let expected: BTreeSet<String> = (42..80).chain([0, 90, 95, 3_000]).map(|n| format!("consent:{n}")).collect();
         for backwards in [false, true] {
             if backwards {
                 all.reverse();

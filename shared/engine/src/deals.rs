@@ -192,7 +192,7 @@ fn add_talk(
         about.insert(catalog.show_of_source.get(source), spoke_at);
     }
     for (show, at) in about {
-        advance(builders, catalog.catalog_show(show), Rung::Conversation, at);
+        advance(builders, catalog.catalog_show(show), Rung::Talked, at);
     }
 }
 

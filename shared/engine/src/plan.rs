@@ -113,17 +113,23 @@ fn plan_remarks(
 }
 
 /// Returns the next time at which the plan changes without an event. It is the earliest of: an order becomes overdue,
-/// listed money has no order in time, pictures in a chat are complete.
+/// listed money has no order in time, a cancelled order's money did not go back, pictures in a chat are complete.
 pub fn next_turn(person: &Person, link: &CrmState, now: Timestamp) -> Option<Timestamp> {
     let money = settlements(person.records.values());
     let overdue = money.orders.values().filter_map(|(_, settlement)| settlement.turns_at(now));
     let noted = crm_conversation::settles_at(person, &link.noted, now);
-    overdue.chain(unmatched::next_overdue(link, &money, now)).chain(noted).min()
+    let returns =
+        money.orders.values().filter_map(|(order, settlement)| unmatched::waits_for_return(order, settlement));
+    let returns = returns.filter(|until| *until > now);
+    overdue.chain(unmatched::next_overdue(link, &money, now)).chain(returns).chain(noted).min()
 }
 
 /// Returns a task about the first trouble with money that no manager knows of.
 fn untold(person: &Person, link: &CrmState, all: &Settlements<'_>, now: Timestamp) -> Option<TaskDraft> {
-    let troubles = all.orders.values().flat_map(|(order, settlement)| money::troubles(order, settlement));
+    let waits =
+        |order: &_, settlement: &_| unmatched::waits_for_return(order, settlement).is_some_and(|until| until > now);
+    let settled = all.orders.values().filter(|(order, settlement)| !waits(order, settlement));
+    let troubles = settled.flat_map(|(order, settlement)| money::troubles(order, settlement));
     let troubles = troubles.chain(unmatched::overdue(link, all, now).cloned());
     let troubles = troubles.chain(crate::claims::troubles(person));
     let fresh = troubles.into_iter().find(|trouble| !link.troubles.contains(&trouble.key))?;

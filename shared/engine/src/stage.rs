@@ -19,7 +19,7 @@ impl Stage {
     /// All stages: the ladder from the lowest rung, then those beside it.
     pub const ALL: [Stage; 8] = [
         Stage::Ladder(Rung::Interested),
-        Stage::Ladder(Rung::Conversation),
+        Stage::Ladder(Rung::Talked),
         Stage::Ladder(Rung::PromoIssued),
         Stage::Ladder(Rung::Cart),
         Stage::Ladder(Rung::Paid),
@@ -32,7 +32,7 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Stage::Ladder(Rung::Interested) => "interested",
-            Stage::Ladder(Rung::Conversation) => "talked",
+            Stage::Ladder(Rung::Talked) => "talked",
             Stage::Ladder(Rung::PromoIssued) => "promo_issued",
             Stage::Ladder(Rung::Cart) => "cart",
             Stage::Ladder(Rung::Paid) => "paid",

@@ -21,7 +21,7 @@ const STOOD: usize = 64;
 #[serde(rename_all = "snake_case")]
 pub enum Rung {
     Interested,
-    Conversation,
+    Talked,
     PromoIssued,
     Cart,
     Paid,

@@ -236,11 +236,12 @@ impl HeardSources {
         store: &dyn Store,
         heard: BTreeMap<SourceName, Timestamp>,
         rule: &SilenceRule,
+        now: Timestamp,
     ) -> Result<()> {
         for (source, at) in heard {
             let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&source).copied();
             if before.is_none_or(|before| is_news(before, at)) {
-                note(store, source.as_str(), at, rule).await?;
+                note(store, source.as_str(), at, rule, now).await?;
                 self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(source, at);
             }
         }
@@ -252,10 +253,12 @@ fn is_news(before: Timestamp, at: Timestamp) -> bool {
     at.duration_since(before) >= RESOLUTION || at > before && breakage::is_on("each-delivery-noted")
 }
 
-async fn note(store: &dyn Store, source: &str, at: Timestamp, rule: &SilenceRule) -> Result<()> {
+async fn note(store: &dyn Store, source: &str, at: Timestamp, rule: &SilenceRule, now: Timestamp) -> Result<()> {
     let mut key_values = store.key_values_of(&BTreeSet::from([key_value(source), away::CELL.to_owned()])).await?;
     let known = key_values.remove(&key_value(source));
-    let mut life = known.as_ref().map_or_else(|| new(at), |one| read(&one.value, at));
+    let mut life = known.as_ref().map_or_else(|| new(now), |one| read(&one.value, now));
+    // A history begins now, also if the first delivery tells of an old order.
+    let at = if life.first.is_none() && !breakage::is_on("history-of-old-orders") { now } else { at };
     if life.last.is_some_and(|last| !is_news(last, at)) {
         return Ok(());
     }

@@ -221,6 +221,11 @@ impl Queue for SqliteQueue {
                 break;
             }
         }
+        if dropped > 0
+            && let Err(error) = self.database.rewrite_if_small().await
+        {
+            tracing::warn!(%error, "the queue's file is not rewritten now");
+        }
         // The write-ahead log holds them until it is moved into the file.
         self.database.settle_log().await?;
         self.database.remove_copies()?;

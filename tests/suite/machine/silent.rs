@@ -107,7 +107,7 @@ async fn what_the_hub_itself_missed_is_no_silence() {
     let (all, rule, begin) = (BTreeSet::from([tilda.clone()]), rule(), at(MONDAY));
     let hour = |hour: i64| begin + SignedDuration::from_hours(hour);
     let silent = async |now| silent_sources(&store, &all, now, &rule).await.expect("read");
-    let hear = async |now| heard.note(&store, BTreeMap::from([(tilda.clone(), now)]), &rule).await.expect("noted");
+    let hear = async |now| heard.note(&store, BTreeMap::from([(tilda.clone(), now)]), &rule, now).await.expect("noted");
     for n in 0..10 * 24 {
         assert!(silent(hour(n)).await.is_empty());
         hear(hour(n)).await;
@@ -140,6 +140,17 @@ fn an_event_that_was_a_dead_letter_is_a_sign_of_the_time_when_it_came() {
 }
 
 #[tokio::test]
+async fn an_old_order_begins_no_history() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SqliteStore::open(&folder.path().join("hub.db")).expect("a store");
+    let (heard, tilda) = (HeardSources::default(), SourceName::new("tilda").expect("a name"));
+    let (now, old) = (at(MONDAY), at(MONDAY) - SignedDuration::from_hours(24 * 90));
+    heard.note(&store, BTreeMap::from([(tilda.clone(), old)]), &rule(), now).await.expect("noted");
+    let lives = source_lives(&store, &BTreeSet::from([tilda.clone()]), now).await.expect("read");
+    assert_eq!((lives[&tilda].first, lives[&tilda].last), (Some(now), Some(now)));
+}
+
+#[tokio::test]
 async fn an_on_sale_night_writes_each_source_once_a_minute() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = SqliteStore::open(&folder.path().join("hub.db")).expect("a store");
@@ -147,9 +158,10 @@ async fn an_on_sale_night_writes_each_source_once_a_minute() {
     let tilda = SourceName::new("tilda").expect("a name");
     let begin = at(MONDAY);
     for second in 0..600 {
-        let heard = BTreeMap::from([(tilda.clone(), begin + SignedDuration::from_secs(second))]);
+        let now = begin + SignedDuration::from_secs(second);
+        let heard = BTreeMap::from([(tilda.clone(), now)]);
         for process in [&one, &other] {
-            process.note(&store, heard.clone(), &rule()).await.expect("noted");
+            process.note(&store, heard.clone(), &rule(), now).await.expect("noted");
         }
     }
     let key_value = store.key_value("source/tilda").await.expect("read").expect("a cell");

@@ -119,7 +119,9 @@ impl Ways {
                     "its answer was lost".to_owned()
                 }
             };
-            tracing::warn!(way = name, reason, seconds = rest.pause.as_secs(), "an alarm could not be told");
+            // Without the address, of which the name holds a hash.
+            let through = name.split('/').next();
+            tracing::warn!(way = through, reason, seconds = rest.pause.as_secs(), "an alarm could not be told");
             if rest.lost >= LOST {
                 *rest = Rest::default();
                 done(&id, &name);

@@ -18,6 +18,9 @@ impl DynamoStore {
         names: &BTreeSet<Identifier>,
         tombstones: &BTreeSet<String>,
     ) -> Result<()> {
+        // A crash may leave parts of a person who was never stored. No name finds those parts. It comes first: if it fails,
+        // a repetition still finds these people.
+        self.sweep_writings(pages::now()).await?;
         for hash in tombstones {
             self.put_misc(item([("pk", text("erased")), ("sk", text(hash.as_str()))])).await?;
         }
@@ -27,8 +30,6 @@ impl DynamoStore {
                 self.remove("misc", item([("pk", text("cell")), ("sk", text(key_value))])).await?;
             }
         }
-        // A crash may leave parts of a person who was never stored. No name finds those parts.
-        self.sweep_writings(pages::now()).await?;
         let found = self.get_only("people", person_keys(people.iter().copied(), "id"), "id, version").await?;
         let living = found.iter().filter(|one| one.contains_key("version")).count() as i64;
         let trail = self.trails(people).await?;

@@ -166,7 +166,7 @@ impl DynamoStore {
             return Ok(());
         }
         if !left.is_empty() {
-            return self.put_misc(page.item(&left)).await;
+            return self.put_page(Page { people: left, ..page }).await;
         }
         self.remove_page(&page).await
     }

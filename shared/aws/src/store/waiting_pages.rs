@@ -144,7 +144,7 @@ impl DynamoStore {
     }
 
     /// The start of the longest wait among pages that are out of order.
-    async fn longest_wait(&self) -> Result<Option<i64>> {
+    pub(super) async fn longest_wait(&self) -> Result<Option<i64>> {
         let all: Vec<String> = shards(PARTITIONS).map(|shard| format!("since#{shard}")).collect();
         let read = async |pk: &String| {
             let request = self.client.query().table_name(self.table("misc"));

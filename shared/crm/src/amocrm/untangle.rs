@@ -28,11 +28,13 @@ impl AmoCrm {
         let wanted: Vec<Link> = parting.deals.iter().map(link).collect();
         let linked = links::link(&self.transport, "leads", &wanted).await;
         // A deal that was deleted in the meantime needs no new contact.
-        let fault =
-            linked.into_iter().find(|row| !matches!(row, WriteOutcome::Done(_) | WriteOutcome::Gone(Gone::Deal(_))));
-        if let Some(fault) = fault {
-            return fault;
+        let faults =
+            || linked.iter().filter(|row| !matches!(row, WriteOutcome::Done(_) | WriteOutcome::Gone(Gone::Deal(_))));
+        // A deal that is refused keeps nothing else from its place.
+        if let Some(fault) = faults().find(|row| !matches!(row, WriteOutcome::Refused(_))) {
+            return fault.clone();
         }
+        let refused = faults().next().cloned();
         if let Err(error) = self.unlink_others(parting).await {
             tracing::warn!(%error, "deals of parted people were not taken off; tried again later");
             return WriteOutcome::NotSent;
@@ -48,13 +50,16 @@ impl AmoCrm {
         let region = self.settings.region;
         let build = |schema: &Schema| cleared(&held, parting, schema, region).into_iter().map(Ok).collect::<Vec<_>>();
         match self.schema().await {
-            Ok(schema) if build(&schema).is_empty() => return WriteOutcome::Done(parting.contact),
+            Ok(schema) if build(&schema).is_empty() => return refused.unwrap_or(WriteOutcome::Done(parting.contact)),
             Ok(_) => {}
             Err(_) => return WriteOutcome::NotSent,
         }
         let gone = |_: usize, field: &str| (field == "id").then_some(Gone::Contact(parting.contact));
         let done = self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build, &gone).await;
-        done.into_iter().next().unwrap_or(WriteOutcome::NotSent)
+        match done.into_iter().next().unwrap_or(WriteOutcome::NotSent) {
+            WriteOutcome::Done(id) => refused.unwrap_or(WriteOutcome::Done(id)),
+            row => row,
+        }
     }
 
     /// Unlinks other contacts from the deals of this one, and takes deals of other people off this contact. A new link

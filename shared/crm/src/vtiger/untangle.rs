@@ -78,7 +78,11 @@ impl Vtiger {
                         false => format!("{PARTED}: this contact is a duplicate of none of the other's any more"),
                     };
                     let comment = notes_and_tasks::comment(&id, &said, &schema.owner);
-                    notes_and_tasks::make(&self.transport, "ModComments", vec![comment]).await;
+                    let made = notes_and_tasks::make(&self.transport, "ModComments", vec![comment]).await;
+                    // The mark stands as long as nothing takes it back: the next run tries again.
+                    if let Some(row @ (WriteOutcome::NotSent | WriteOutcome::Unknown)) = made.into_iter().next() {
+                        return row;
+                    }
                 }
                 Ok(false) => {}
                 Err(failure) => return maker.refused_or_later(parting.contact, failure).await,

@@ -11,6 +11,8 @@ use crate::{Person, Settlement, Settlements, Trouble, money::elsewhere_of, recor
 
 /// How long listed money waits for its order. A shop may report an order after its payment.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(15);
+/// How long a shop that cancelled an order may take to report that its money went back.
+const RETURN: SignedDuration = SignedDuration::from_hours(72);
 
 /// Returns true if a person's money is for an order that no shop reports. The task about it needs a contact. Money
 /// that names no order may belong to another business, and is only listed.
@@ -37,6 +39,14 @@ pub(super) fn next_overdue(link: &CrmState, money: &Settlements<'_>, now: Timest
 
 fn waits_until(since: Timestamp) -> Timestamp {
     since.checked_add(PATIENCE).unwrap_or(Timestamp::MAX)
+}
+
+/// Returns until when a cancelled order waits for word of its money. Only the shop told of the payment, and a bank may
+/// need days to take it back.
+pub(super) fn waits_for_return(order: &Order, settlement: &Settlement) -> Option<Timestamp> {
+    let is_kept = settlement.cancelled && settlement.came.is_empty() && settlement.received > settlement.returned;
+    let until = order.revision.checked_add(RETURN).ok();
+    until.filter(|_| is_kept && !breakage::is_on("return-awaited-by-nobody"))
 }
 
 fn has_payments(person: &Person) -> bool {
@@ -72,5 +82,36 @@ impl CrmState {
     pub fn unplaced(&self) -> Vec<&Rejected> {
         let waits = |one: &Rejected| self.turns_at.is_some_and(|at| at <= waits_until(one.at));
         self.unmatched.values().filter(|one| !waits(one)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shop_gets_time_to_tell_that_the_money_of_a_cancelled_order_went_back() {
+        let revision = Timestamp::from_second(1_800_000_000).expect("in range");
+        let shop = stagedoor_model::SourceName::new("shop").expect("a name");
+        let order: Order = serde_json::from_value(serde_json::json!({
+            "id": "1", "revision": revision, "placed_at": revision, "state": "cancelled", "paid_at": revision,
+            "total": { "minor": 1500, "currency": "RUB" }, "tickets": [],
+        }))
+        .expect("an order");
+        let fact = |order: Order| Fact::Order {
+            order: Some(order),
+            refunds: Default::default(),
+            payments: Default::default(),
+            tickets: Default::default(),
+        };
+        let key = stagedoor_model::RecordKey("order/shop:1".into());
+        let record = stagedoor_model::Record::new(key, shop, revision, fact(order.clone()));
+        let money = settlements(std::iter::once(&record));
+        let (_, settlement) = money.orders.values().next().expect("its settlement");
+        let kept = Settlement { cancelled: true, received: 1_500, returned: 0, ..settlement.clone() };
+        assert_eq!(waits_for_return(&order, &kept), Some(revision + RETURN));
+        assert_eq!(waits_for_return(&order, &Settlement { returned: 1_500, ..kept.clone() }), None);
+        let came = vec![(revision, 1_500)];
+        assert_eq!(waits_for_return(&order, &Settlement { came, ..kept }), None, "the provider told of it");
     }
 }

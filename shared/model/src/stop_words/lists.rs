@@ -85,8 +85,6 @@ pub(super) const BEGIN: &[&str] = &[
     "исключить из базы рассылки",
     "уберите из базы рассылки",
     "исключите из базы рассылки",
-    "remove my number",
-    "remove my email",
     "відписатися",
     "відписатись",
     "відпишіть",
@@ -147,6 +145,8 @@ pub(super) const BEFORE_STOP: &[&str] = &["нет", "ні", "no", "ну", "ой"
 /// What stops where nothing else stands beside it: with an object it is about something else ("уберите меня из списка гостей").
 pub(super) const BARE: &[&str] = &[
     "remove me",
+    "remove my number",
+    "remove my email",
     "take me off",
     "leave me alone",
     "отстаньте",
