@@ -1,12 +1,15 @@
 //! What a shop tells of money late, of tickets that were exchanged, and of several orders that wait at once.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 use stagedoor_engine::Stage;
 use stagedoor_model::{Event, Money, Order, OrderState, Refund, Rung, ShowRef, Ticket};
 use stagedoor_ports::Gone;
-use stagedoor_tests::account::{Account, Which};
+use stagedoor_tests::{
+    account::{Account, Which},
+    clock::Moved,
+};
 
 use crate::{
     crashes::order,
@@ -159,10 +162,14 @@ async fn the_payment_of_a_show_that_went_back_whole_is_refunded(which: Which) {
 }
 
 async fn a_payment_that_only_the_shop_told_and_a_cancelled_order_is_a_task(which: Which) {
-    let account = Account::of(which).await;
+    let (mut account, clock) = (Account::of(which).await, Moved::at(1_800_000_100));
+    account.sync.clock = Arc::new(clock.clone());
     fold(&account, paid(1, 1)).await;
-    assert_eq!(tasks(&account, which), 0);
     fold(&account, changed(1, 12, &ANNA, |order| order.state = OrderState::Cancelled)).await;
+    assert_eq!(tasks(&account, which), 0, "a bank may need days");
+    clock.on(73 * 3_600);
+    account.sync.wake().await.expect("woken");
+    account.reconcile().await;
     assert_eq!(tasks(&account, which), 1);
 }
 

@@ -95,7 +95,7 @@ mod tests {
         let shop = stagedoor_model::SourceName::new("shop").expect("a name");
         let order: Order = serde_json::from_value(serde_json::json!({
             "id": "1", "revision": revision, "placed_at": revision, "state": "cancelled", "paid_at": revision,
-            "total": { "minor": 1500, "currency": "RUB" }, "tickets": [],
+            "paid": { "minor": 1500, "currency": "RUB" }, "total": { "minor": 1500, "currency": "RUB" }, "tickets": [],
         }))
         .expect("an order");
         let fact = |order: Order| Fact::Order {
