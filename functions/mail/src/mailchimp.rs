@@ -7,10 +7,12 @@ use serde::Deserialize;
 use stagedoor_model::{AddressChanged, Body, Event, LetterReported, breakage};
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, Form, NotUnderstood, Provider, Reject, SecretShape, Source, Verified, VerifiedDelivery,
-    signature,
+    signature::{self, Encoding, HmacScheme},
 };
 
 use crate::report::{complained, email, letter, membership, permanent, unsubscribed, zoned};
+
+const SIGNATURE: HmacScheme = HmacScheme::sha256(Encoding::Hex).in_header("x-mailchimp-signature");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,7 +50,7 @@ impl Provider for Mailchimp {
 
     fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
         match self.options.signed {
-            true => signature::offered(head, "x-mailchimp-signature"),
+            true => SIGNATURE.offered(head),
             false => signature::shown(Some(&head.tail), &self.source.secrets).map(drop),
         }
     }
@@ -57,17 +59,7 @@ impl Provider for Mailchimp {
         if !self.options.signed {
             return signature::shown(Some(&delivery.tail), &self.source.secrets);
         }
-        let header = delivery.header("x-mailchimp-signature").ok_or(Reject::MissingSignature)?;
-        let part = |name: &str| header.split(',').find_map(|one| one.trim().strip_prefix(name)?.strip_prefix('='));
-        let stamp = part("t").ok_or(Reject::MalformedSignature)?;
-        let at: i64 = stamp.parse().map_err(|_| Reject::MalformedSignature)?;
-        signature::within(at, signature::TOLERANCE_SECONDS, delivery.received_at)?;
-        let message: [&[u8]; 3] = [stamp.as_bytes(), b".", &delivery.body];
-        signature::hmac_sha256_hex_of(
-            &message,
-            Some(part("v1").ok_or(Reject::MalformedSignature)?),
-            &self.source.secrets,
-        )
+        SIGNATURE.verify_timed(delivery, signature::TOLERANCE_SECONDS, &self.source.secrets)
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {

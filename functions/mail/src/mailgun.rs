@@ -9,7 +9,8 @@ use stagedoor_model::{Body, Event, LetterReported, MailMessageState, Timestamp};
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd, parse_json,
     read::{id, second, text},
-    scan, signature,
+    scan,
+    signature::{self, Encoding, HmacScheme},
 };
 
 use crate::report::{NoOptions, bare_link, campaign, complained, email, is_machine, letter, permanent, unsubscribed};
@@ -79,7 +80,7 @@ impl Provider for Mailgun {
         let at: i64 = stamp.parse().map_err(|_| Reject::MalformedSignature)?;
         signature::within(at, REPEATED, delivery.received_at)?;
         let message: [&[u8]; 2] = [stamp.as_bytes(), token.as_bytes()];
-        signature::hmac_sha256_hex_of(&message, signature.as_deref(), &self.0.secrets)
+        HmacScheme::sha256(Encoding::Hex).check(signature.as_deref(), &message, &self.0.secrets)
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {

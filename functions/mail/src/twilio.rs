@@ -7,10 +7,14 @@
 use serde::Deserialize;
 use stagedoor_model::{Body, Channel, ConsentRecorded, Event, LetterReported, MailMessageState};
 use stagedoor_webhook::{
-    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
+    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
+    signature::{Encoding, HmacScheme},
 };
 
 use crate::report::{letter, phone, sms};
+
+/// Signed are the URL and the sorted fields.
+const SIGNATURE: HmacScheme = HmacScheme::sha1(Encoding::Base64).in_header("x-twilio-signature");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,17 +50,16 @@ impl Provider for Twilio {
     }
 
     fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
-        signature::offered(head, "x-twilio-signature")
+        SIGNATURE.offered(head)
     }
 
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
-        let given = delivery.header("x-twilio-signature").ok_or(Reject::MissingSignature)?;
         let mut sorted = fields(&delivery.body);
         sorted.sort();
         sorted.dedup();
         let mut message = self.url.clone();
         sorted.iter().for_each(|(name, value)| message.extend([name.as_str(), value.as_str()]));
-        signature::hmac_sha1_base64(message.as_bytes(), Some(given), &self.source.secrets)
+        SIGNATURE.check(delivery.header(SIGNATURE.header()), &[message.as_bytes()], &self.source.secrets)
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {

@@ -13,17 +13,18 @@ use stagedoor_model::{
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Secret, Shape, Source, Verified, VerifiedDelivery, odd,
-    signature,
+    signature::{Encoding, HmacScheme},
 };
 use subtle::ConstantTimeEq;
 
 use crate::read::{chat, edited, has_list, id, is_true, joined, list, other, pressed, text, told_millisecond};
 
+/// How an app of Meta signs.
+pub const SIGNATURE: HmacScheme = HmacScheme::sha256(Encoding::Hex).in_header("x-hub-signature-256").after("sha256=");
+
 /// Verifies `X-Hub-Signature-256` with each of the secrets.
 pub fn verify(delivery: &Delivery, secrets: &[Secret]) -> Result<Verified, Reject> {
-    let header = delivery.header("x-hub-signature-256").ok_or(Reject::MissingSignature)?;
-    let given = header.strip_prefix("sha256=").ok_or(Reject::MalformedSignature)?;
-    signature::hmac_sha256_hex(delivery, Some(given), secrets)
+    SIGNATURE.verify(delivery, secrets)
 }
 
 /// Answers the handshake. Only a request with the verify token gets its challenge back.
@@ -128,7 +129,7 @@ impl Provider for Page {
     }
 
     fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
-        signature::offered(head, "x-hub-signature-256")
+        SIGNATURE.offered(head)
     }
 
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {

@@ -12,10 +12,13 @@ use stagedoor_model::{
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
-    parse_json, signature,
+    parse_json,
+    signature::{Encoding, HmacScheme},
 };
 
 use crate::read::{chat, id, is_true, joined, other, text, told_millisecond};
+
+const SIGNATURE: HmacScheme = HmacScheme::sha256(Encoding::Hex).in_header("x-viber-content-signature");
 
 /// Tracking data that our keyboard sends when it asks for a phone. Without it a contact card may be anybody's.
 const ASKED: &str = "ask-phone";
@@ -84,8 +87,8 @@ impl Provider for Viber {
             let pairs = delivery.query.split('&').find_map(|pair| pair.strip_prefix("sig="));
             pairs.map(str::to_owned)
         };
-        let given = delivery.header("x-viber-content-signature").map(str::to_owned).or_else(in_query);
-        signature::hmac_sha256_hex(delivery, given.as_deref(), &self.source.secrets)
+        let given = delivery.header(SIGNATURE.header()).map(str::to_owned).or_else(in_query);
+        SIGNATURE.check(given.as_deref(), &[&delivery.body], &self.source.secrets)
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {

@@ -159,7 +159,7 @@ impl Provider for Whatsapp {
     }
 
     fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
-        stagedoor_webhook::signature::offered(head, "x-hub-signature-256")
+        meta::SIGNATURE.offered(head)
     }
 
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {

@@ -15,7 +15,7 @@ use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers,
     lenient,
     read::{id, list, text},
-    signature,
+    signature::{Encoding, HmacScheme},
 };
 
 #[derive(Deserialize)]
@@ -97,6 +97,8 @@ struct Basket {
 /// Fields without which an order would give wrong money or seats.
 const ESSENTIAL: [&str; 4] = ["payed", "deleted_at", "baskets", "refunded_baskets"];
 
+const SIGNATURE: HmacScheme = HmacScheme::sha1(Encoding::Hex).in_header("x-signature");
+
 const KINDS: [&str; 6] = ["created", "updated", "payed", "deleted", "refunded", "checked"];
 
 impl Provider for Qtickets {
@@ -105,11 +107,11 @@ impl Provider for Qtickets {
     }
 
     fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
-        signature::offered(head, "x-signature")
+        SIGNATURE.offered(head)
     }
 
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
-        signature::hmac_sha1_hex(delivery, "x-signature", &self.source.secrets)
+        SIGNATURE.verify(delivery, &self.source.secrets)
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {

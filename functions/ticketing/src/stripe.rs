@@ -13,11 +13,14 @@ use stagedoor_model::{Body, Event, Money, Payment, PaymentKind, PaymentReported,
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, SecretShape, Shape, Source, Verified, VerifiedDelivery, odd,
     read::{id, second, text},
-    signature,
+    signature::{Encoding, HmacScheme},
 };
 
 /// Maximum age of a signature in seconds (`Webhook.DEFAULT_TOLERANCE` of the SDK).
 const TOLERANCE: i64 = 300;
+
+/// The signatures within the header, whose form is `t=<unix>,v1=<hex>`.
+const SIGNATURE: HmacScheme = HmacScheme::sha256(Encoding::Hex).in_header("stripe-signature");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,23 +68,11 @@ impl Provider for Stripe {
     }
 
     fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
-        signature::offered(head, "stripe-signature")
+        SIGNATURE.offered(head)
     }
 
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
-        let header = delivery.header("stripe-signature").ok_or(Reject::MissingSignature)?;
-        let all = |key: &'static str| {
-            let parts = header.split(',').filter_map(|part| part.trim().split_once('='));
-            parts.filter(move |(name, _)| *name == key).map(|(_, value)| value)
-        };
-        let stamp = all("t").next().ok_or(Reject::MalformedSignature)?;
-        let at: i64 = stamp.parse().map_err(|_| Reject::MalformedSignature)?;
-        signature::within(at, TOLERANCE, delivery.received_at)?;
-        let parts: [&[u8]; 3] = [stamp.as_bytes(), b".", &delivery.body];
-        if all("v1").next().is_none() {
-            return Err(Reject::MissingSignature);
-        }
-        signature::hmac_sha256_hex_any(&parts, all("v1"), &self.source.secrets)
+        SIGNATURE.verify_timed(delivery, TOLERANCE, &self.source.secrets)
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
