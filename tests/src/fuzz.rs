@@ -8,28 +8,13 @@ use stagedoor_model::{Timestamp, Unrecognized};
 use stagedoor_testkit::samples;
 use stagedoor_webhook::{Delivery, Form, Provider, Shape, Source, lenient, odd, parse_json, reread, scan};
 
-use crate::provider_harness::{function_of, source};
-
-/// The key of SendGrid's published vectors.
-const SENDGRID_KEY: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==";
-
-/// A certificate that signs no sample.
-const CERTIFICATE: &str = concat!(
-    "MIIDGTCCAgGgAwIBAgIUSFPtIVUuo7EXmcuIPlDleVoBmKkwDQYJKoZIhvcNAQELBQAwHDEaMBgGA1UEAwwRc25zLmFtYXpvbmF3cy5jb20wHh",
-    "cNMjYxMTI1MDgzNTU4WhcNMzYxMTIyMDgzNTU4WjAcMRowGAYDVQQDDBFzbnMuYW1hem9uYXdzLmNvbTCCASIwDQYJKoZIhvcNAQEBBQADggEP",
-    "ADCCAQoCggEBALPuSvkX7csq6nWBzbeiIqTUzd1SQxiyS2JJBRi9AloDW6+asm5pE3i/S2jGdPx6VkXzPoqTxeYRQP9yMc5xYoB7ipsmMWDGD5",
-    "qwEOeDAYhEMLxWq3b7AU8mJrc51BHY/cnub/QYYeINxJTOvjCKUmVDNW37OTncoEuhYqmot93gXcn50UnTJphiMeUVkqtSGuG36oPDtGyGvyHR",
-    "hSwfSQYfuMh0C0znvwETUBWJwrc8f3FlW8bDb21Y/JCqh73sopUKBpGubsT6kPe6Ma5glJrn8VxUjft8ddpJAKeJ9Ex+66SVF0Ssax8nJFsEb5",
-    "ajJXw3refJhLOqlEvF70t3b/sCAwEAAaNTMFEwHQYDVR0OBBYEFGSWpBNqB2Y97AImcX00owbayvWbMB8GA1UdIwQYMBaAFGSWpBNqB2Y97AIm",
-    "cX00owbayvWbMA8GA1UdEwEB/wQFMAMBAf8wDQYJKoZIhvcNAQELBQADggEBABz4BkBLsSyfAEIy/kYb5jfpa+RB/FbLhK4BBIPPKLcOBAtSXj",
-    "kRzcXc1Jb+EuVAxN2QYiMfmNc9YCfVDVgdXOMNrOocRFEwMVJrRAXKln6mYORjEYFJwfAmcSonpwyelHDd27An0/eeWnYxRqMVlaC17Fi1F/Si",
-    "tIwJlTSOd/BMDUfMLvrUfhzIpNBpJ7AbSTTFPgxoba88w5ln/3HmTpsnO8LASRaHmUBoCCTmNlm2EcW2Ty41kPXbwyKQXBTW+5nPlPsbrFeHtu",
-    "8c1xSSIip80U3ImauH+JctI5LPiR/WeiJ7dV00l87XZPVc3FckPpeb/r1ukLoKhqvSiPLny8U=",
-);
+use crate::{profile, profile::function_of, provider_harness::source};
 
 pub struct Target {
     source: Source,
     provider: Box<dyn Provider>,
+    /// The headers of the model, in lower case.
+    headers: BTreeMap<String, String>,
     at: Timestamp,
 }
 
@@ -41,14 +26,13 @@ pub fn corpus(provider: &str) -> Vec<Vec<u8>> {
 
 impl Target {
     pub fn of(provider: &str) -> Self {
-        let secret = match provider {
-            "ses" => CERTIFICATE,
-            "sendgrid" => SENDGRID_KEY,
-            _ => "a-secret",
-        };
+        let profile = profile::of(provider);
+        let secret = profile.other_secret.as_deref().unwrap_or("a-secret");
         let source = source(provider, secret);
         let built = stagedoor::functions::provider(function_of(provider), &source).expect("a provider");
-        Self { source, provider: built, at: "2025-01-15T00:00:05Z".parse().expect("a time") }
+        let headers = profile::models().into_iter().find(|one| one.provider == provider).expect("a model").headers;
+        let headers = headers.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
+        Self { source, provider: built, headers, at: "2025-01-15T00:00:05Z".parse().expect("a time") }
     }
 
     /// Verifies the bytes as a stranger's delivery, and parses them as if verification had passed.
@@ -57,20 +41,9 @@ impl Target {
             let mut headers = HeaderMap::new();
             headers.insert("content-type", kind.parse().expect("a header"));
             if let Ok(value) = http::HeaderValue::from_bytes(body.get(..40).unwrap_or(body)) {
-                for name in [
-                    "x-signature",
-                    "webhook-signature",
-                    "webhook-id",
-                    "webhook-timestamp",
-                    "x-api-key",
-                    "x-hub-signature-256",
-                    "x-viber-content-signature",
-                    "x-twilio-signature",
-                    "x-twilio-email-event-webhook-signature",
-                    "x-twilio-email-event-webhook-timestamp",
-                    "x-mailchimp-signature",
-                    "authorization",
-                ] {
+                let others = ["webhook-id", "webhook-timestamp", "x-mailchimp-signature"].map(str::to_owned);
+                for name in self.headers.keys().cloned().chain(others).filter(|name| name != "content-type") {
+                    let name: http::HeaderName = name.parse().expect("a name");
                     headers.insert(name, value.clone());
                 }
             }
@@ -88,9 +61,11 @@ impl Target {
             let kept = Unrecognized {
                 route: String::new(),
                 reason: String::new(),
-                headers: [("content-type", kind), ("x-event-type", "payed"), ("webhook-id", "m")]
-                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                    .into(),
+                headers: {
+                    let mut kept = self.headers.clone();
+                    kept.insert("content-type".into(), kind.into());
+                    kept
+                },
                 body: STANDARD.encode(body),
             };
             for event in reread(self.provider.as_ref(), &self.source.name, &kept, self.at).into_iter().flatten() {

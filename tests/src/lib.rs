@@ -10,6 +10,7 @@ pub mod hub;
 pub mod mailers;
 pub mod meddling;
 pub mod month;
+pub mod profile;
 pub mod provider_harness;
 pub mod tamper;
 pub mod theatre;

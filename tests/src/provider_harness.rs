@@ -11,6 +11,8 @@ use stagedoor_testkit::{SignedRequest, samples::Sample};
 use stagedoor_webhook::{Counters, NotUnderstood, OneClient, Provider, Receiver, Secret, Source, reread};
 use tower::ServiceExt;
 
+use crate::profile::{self, function_of};
+
 /// A clock that stands still at this time.
 pub struct Stopped(pub Timestamp);
 
@@ -33,41 +35,6 @@ pub struct Outcome {
     pub events: Vec<Event>,
 }
 
-/// The function that receives a provider's deliveries.
-pub fn function_of(provider: &str) -> &'static str {
-    match provider {
-        "tilda" | "form" | "carrotquest" => "website",
-        "amocrm" => "crm",
-        "telegram" | "viber" | "vk" | "messenger" | "instagram" | "whatsapp" => "messaging",
-        "unisender" | "sendpulse" | "sendgrid" | "mailgun" | "mailchimp" | "postmark" | "ses" | "smsc" | "twilio"
-        | "gateway" => "mail",
-        _ => "ticketing",
-    }
-}
-
-/// The source options with which a provider's samples are received.
-pub fn options_of(provider: &str) -> serde_json::Value {
-    match provider {
-        "pretix" => serde_json::json!({ "base_url": "http://127.0.0.1:1", "organizer": "stagedoor", "token": "t" }),
-        "ticketscloud" => serde_json::json!({ "base_url": "http://127.0.0.1:1", "key": "k" }),
-        "telegram" => serde_json::json!({ "bot": "stagedoor_tour_bot" }),
-        "viber" => serde_json::json!({ "uri": "stagedoor", "name": "Тур 2027" }),
-        "vk" => serde_json::json!({ "group": 191_949_777, "confirmation": "62dfc19d", "name": "stagedoor" }),
-        "messenger" => serde_json::json!({ "verify_token": "check", "name": "stagedoor" }),
-        "instagram" => serde_json::json!({ "verify_token": "check", "name": "stagedoor" }),
-        "whatsapp" => {
-            serde_json::json!({ "verify_token": "check", "phone_number_id": "106540352242922", "number": "15550783881" })
-        }
-        "ses" => serde_json::json!({ "topic": "arn:aws:sns:eu-central-1:123456789012:ses-feedback" }),
-        "yookassa" => {
-            serde_json::json!({ "shop_id": "1", "key": "k", "orders_of": "theatre", "base_url": "http://127.0.0.1:1" })
-        }
-        "stripe" => serde_json::json!({ "orders_of": "theatre" }),
-        "twilio" => serde_json::json!({ "url": "https://hub.example.test/mail/twilio/main" }),
-        _ => serde_json::json!({}),
-    }
-}
-
 pub fn source(provider: &str, secret: &str) -> Source {
     Source {
         name: SourceName::new(&format!("{provider}-test")).expect("a valid name"),
@@ -77,7 +44,7 @@ pub fn source(provider: &str, secret: &str) -> Source {
         currency: "RUB".into(),
         show: None,
         rate: 100_000,
-        options: options_of(provider),
+        options: serde_json::Value::Object(profile::of(provider).options.clone()),
     }
 }
 
@@ -134,13 +101,7 @@ impl ProviderHarness {
         let provider = stagedoor::functions::provider(function, &source).expect("a provider");
         let path = format!("/{function}/{}", source.name);
         let sources: Vec<Built> = vec![(source, provider)];
-        let router = match function {
-            "website" => stagedoor_website::router(receiver, sources),
-            "crm" => stagedoor_crm_hooks::router(receiver, sources),
-            "mail" => stagedoor_mail::router(receiver, sources),
-            "messaging" => stagedoor_messaging::router(receiver, sources),
-            _ => stagedoor_ticketing::router(receiver, sources),
-        };
+        let router = stagedoor::functions::router_of(function, receiver, sources).expect("a function");
         Self { path, router, queue }
     }
 

@@ -6,66 +6,63 @@ use ring::{
     signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair},
 };
 use serde_json::Value;
+use stagedoor_model::Timestamp;
 use stagedoor_testkit::{
     SignedRequest, hmac_sha1_base64, hmac_sha1_hex, hmac_sha256_hex, md5_hex, samples::Sample, standard_signature,
 };
 
+use crate::profile::{self, Digest, Encoding, Proof, Scheme};
+
 /// The same delivery with another body, signed again where the provider signs.
 pub fn signed(sample: &Sample, path: &str, body: Vec<u8>) -> SignedRequest {
     let secret = sample.notes.get("secret").expect("a secret");
-    let at = sample.notes.get("at").and_then(|at| at.parse().ok()).expect("a time");
+    let at: Timestamp = sample.notes.get("at").and_then(|at| at.parse().ok()).expect("a time");
+    let profile = profile::of(&sample.provider);
+    let (proof, second) = (&profile.proof, at.as_second());
     let mut signed_request = sample.signed_request(path);
-    match sample.provider.as_str() {
-        "form" | "shop" | "gateway" => {
-            let fresh = resigned(&body, secret, at);
-            signed_request.headers.retain(|(name, _)| !name.to_lowercase().starts_with("webhook-"));
-            signed_request.headers.extend(fresh);
+    let mut put = |fresh: Vec<(String, String)>| {
+        signed_request.headers.retain(|(name, _)| fresh.iter().all(|(new, _)| !new.eq_ignore_ascii_case(name)));
+        signed_request.headers.extend(fresh);
+    };
+    let header = proof.header().unwrap_or_default().to_owned();
+    match proof.scheme {
+        Scheme::StandardWebhooks => put(resigned(&body, secret, at)),
+        Scheme::Hmac => put(vec![(header, hmac(proof, secret, &body))]),
+        Scheme::Timed => {
+            let mac = hmac_sha256_hex(secret, &[format!("{second}.").as_bytes(), &body].concat());
+            put(vec![(header, format!("t={second},v1={mac}"))]);
         }
-        "qtickets" => {
-            signed_request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-signature"));
-            signed_request.headers.push(("x-signature".into(), hmac_sha1_hex(secret, &body)));
+        Scheme::UrlAndFields => {
+            let url = profile.options.get("url").and_then(Value::as_str).expect("a URL");
+            put(vec![(header, twilio(url, &body, secret))]);
         }
-        "sendgrid" => {
-            let stamp = at.as_second().to_string();
+        Scheme::Ecdsa => {
+            let stamp = second.to_string();
             let signature = ecdsa(sample, &[stamp.as_bytes(), &body].concat());
-            signed_request.headers.retain(|(name, _)| !name.to_lowercase().starts_with("x-twilio"));
-            signed_request.headers.push(("x-twilio-email-event-webhook-signature".into(), signature));
-            signed_request.headers.push(("x-twilio-email-event-webhook-timestamp".into(), stamp));
+            put(vec![(header.replace("-signature", "-timestamp"), stamp), (header, signature)]);
         }
-        "stripe" => {
-            let proof = stripe(secret, at.as_second(), &body);
-            signed_request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("stripe-signature"));
-            signed_request.headers.push(("stripe-signature".into(), format!("t={},v1={proof}", at.as_second())));
-        }
-        "twilio" => {
-            let url = "https://hub.example.test/mail/twilio/main";
-            signed_request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-twilio-signature"));
-            signed_request.headers.push(("x-twilio-signature".into(), twilio(url, &body, secret)));
-        }
-        "unisender" => {
-            signed_request.body = unisender(&body, secret);
-            return signed_request;
-        }
-        "ses" => {
-            signed_request.body = sns(sample, &body);
-            return signed_request;
-        }
-        "viber" | "messenger" | "instagram" | "whatsapp" => {
-            let (name, prefix) = match sample.provider.as_str() {
-                "viber" => ("x-viber-content-signature", ""),
-                _ => ("x-hub-signature-256", "sha256="),
-            };
-            signed_request.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
-            signed_request.headers.push((name.into(), format!("{prefix}{}", hmac_sha256_hex(secret, &body))));
-        }
-        _ => {}
+        Scheme::Md5 => return SignedRequest { body: unisender(&body, secret), ..signed_request },
+        Scheme::Sns => return SignedRequest { body: sns(sample, &body), ..signed_request },
+        Scheme::Shown | Scheme::Fields => {}
     }
-    signed_request.body = body;
-    signed_request
+    SignedRequest { body, ..signed_request }
+}
+
+/// A provider's HMAC over the body, as its header carries it.
+fn hmac(proof: &Proof, secret: &str, body: &[u8]) -> String {
+    let mac = match proof.digest {
+        Digest::Sha1 => hmac_sha1_hex(secret, body),
+        Digest::Sha256 => hmac_sha256_hex(secret, body),
+    };
+    let text = match proof.encoding {
+        Encoding::Hex => mac,
+        Encoding::Base64 => STANDARD.encode(hex::decode(mac).expect("hex")),
+    };
+    format!("{}{text}", proof.prefix)
 }
 
 /// Signs the raw bytes, which need not be JSON.
-fn resigned(body: &[u8], secret: &str, at: stagedoor_model::Timestamp) -> Vec<(String, String)> {
+fn resigned(body: &[u8], secret: &str, at: Timestamp) -> Vec<(String, String)> {
     let signature = standard_signature(secret, "msg_bent", at, body);
     let headers = [
         ("webhook-id", "msg_bent".into()),
@@ -79,63 +76,38 @@ fn resigned(body: &[u8], secret: &str, at: stagedoor_model::Timestamp) -> Vec<(S
 /// `None` to remove it.
 pub fn spoilt(sample: &Sample, path: &str, spoil: impl Fn(&str) -> Option<String>) -> SignedRequest {
     let mut signed_request = sample.signed_request(path);
-    let secret = sample.notes.get("secret").expect("a secret").clone();
-    match sample.provider.as_str() {
-        "pretix" | "ticketscloud" | "yookassa" | "amocrm" | "sendpulse" | "mailchimp" | "smsc" => {
-            signed_request.path = spoil(&secret).map_or_else(|| path.to_owned(), |shown| format!("{path}/{shown}"));
-        }
-        "vk" => {
+    let secret = sample.notes.get("secret").expect("a secret");
+    let profile = profile::of(&sample.provider);
+    match profile.proof.place.split_once(' ') {
+        Some(("json", pointer)) => {
             let mut body: Value = serde_json::from_slice(&signed_request.body).expect("JSON");
-            match spoil(&secret) {
-                Some(shown) => body["secret"] = shown.into(),
-                None => _ = body.as_object_mut().expect("an object").remove("secret"),
-            }
+            let shown = body.pointer(pointer).and_then(Value::as_str).and_then(spoil);
+            *body.pointer_mut(pointer).expect("a proof") = shown.map_or(Value::Null, Value::String);
             signed_request.body = body.to_string().into_bytes();
         }
-        "ses" | "mailgun" | "unisender" => {
-            let place = match sample.provider.as_str() {
-                "ses" => "/Signature",
-                "mailgun" => "/signature/signature",
-                _ => "/auth",
-            };
-            let mut body: Value = serde_json::from_slice(&signed_request.body).expect("JSON");
-            let shown = body.pointer(place).and_then(Value::as_str).and_then(spoil);
-            *body.pointer_mut(place).expect("a proof") = shown.map_or(Value::Null, Value::String);
-            signed_request.body = body.to_string().into_bytes();
-        }
-        "stripe" => {
-            let at: stagedoor_model::Timestamp = sample.notes["at"].parse().expect("a time");
-            let right = stripe(&secret, at.as_second(), &signed_request.body);
-            signed_request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("stripe-signature"));
-            let shown = spoil(&right).map(|proof| format!("t={},v1={proof}", at.as_second()));
-            signed_request.headers.extend(shown.map(|shown| ("stripe-signature".into(), shown)));
-        }
-        "carrotquest" => {
+        Some(("form", field)) => {
             let text = String::from_utf8(signed_request.body).expect("a form");
-            let field = format!("token={secret}");
-            let shown = spoil(&secret).map(|shown| format!("token={shown}")).unwrap_or_default();
-            signed_request.body = text.replace(&field, &shown).into_bytes();
+            let shown = spoil(secret).map(|shown| format!("{field}={shown}")).unwrap_or_default();
+            signed_request.body = text.replace(&format!("{field}={secret}"), &shown).into_bytes();
         }
-        _ => {
-            let proof = [
-                "webhook-signature",
-                "x-signature",
-                "x-api-key",
-                "x-telegram-bot-api-secret-token",
-                "x-viber-content-signature",
-                "x-hub-signature-256",
-                "x-twilio-email-event-webhook-signature",
-                "x-twilio-signature",
-                "authorization",
-            ];
-            let headers = signed_request.headers.into_iter().filter_map(|(name, value)| {
-                match proof.contains(&name.to_lowercase().as_str()) {
-                    true => Some((name, spoil(&value)?)),
-                    false => Some((name, value)),
-                }
+        // Other parts of the header prove nothing.
+        Some((_, header)) if profile.proof.scheme == Scheme::Timed => {
+            let at: Timestamp = sample.notes["at"].parse().expect("a time");
+            let message = [format!("{}.", at.as_second()).as_bytes(), &signed_request.body].concat();
+            signed_request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case(header));
+            let shown = spoil(&hmac_sha256_hex(secret, &message));
+            let shown = shown.map(|proof| (header.to_owned(), format!("t={},v1={proof}", at.as_second())));
+            signed_request.headers.extend(shown);
+        }
+        Some((_, header)) => {
+            let headers = signed_request.headers.into_iter();
+            let changed = headers.filter_map(|(name, value)| match name.eq_ignore_ascii_case(header) {
+                true => Some((name, spoil(&value)?)),
+                false => Some((name, value)),
             });
-            signed_request.headers = headers.collect();
+            signed_request.headers = changed.collect();
         }
+        None => signed_request.path = spoil(secret).map_or(path.to_owned(), |shown| format!("{path}/{shown}")),
     }
     signed_request
 }
@@ -148,11 +120,6 @@ fn ecdsa(sample: &Sample, message: &[u8]) -> String {
     let random = SystemRandom::new();
     let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key(sample), &random).expect("a key");
     STANDARD.encode(key.sign(&random, message).expect("signed"))
-}
-
-/// Stripe's signature over the time, a point and the body (docs.stripe.com/webhooks).
-fn stripe(secret: &str, second: i64, body: &[u8]) -> String {
-    hmac_sha256_hex(secret, &[format!("{second}.").as_bytes(), body].concat())
 }
 
 /// Twilio's signature (twilio.com/docs/usage/security).

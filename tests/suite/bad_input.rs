@@ -1,74 +1,32 @@
 //! Every provider, everything that can be wrong: a clear answer, nothing lost, no panic.
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
 use axum::body::Body;
 use http::{Method, Request};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use stagedoor_model::Body as Fact;
 use stagedoor_testkit::{SignedRequest, samples, samples::Sample};
 use stagedoor_tests::{
+    profile::{self, Profile, covers, general, models},
     provider_harness::{Outcome, ProviderHarness},
     tamper::{signed, spoilt},
 };
 
-/// The sample of each provider that the others are bent from.
-const MODELS: [(&str, &str); 26] = [
-    ("tilda", "lead_simple"),
-    ("form", "lead"),
-    ("carrotquest", "event_contact_left"),
-    ("pretix", "03_order_paid_anna"),
-    ("qtickets", "order_payed"),
-    ("shop", "order_paid"),
-    ("ticketscloud", "order_done"),
-    ("amocrm", "seen2018_contacts_update_rich"),
-    ("telegram", "private_text_message"),
-    ("viber", "message_text"),
-    ("vk", "message_new_plain"),
-    ("messenger", "cyrillic_escaped_ascii"),
-    ("instagram", "igme_referral_existing_chat"),
-    ("whatsapp", "text_doc_example"),
-    ("unisender", "email_status_ok_read"),
-    ("sendpulse", "open"),
-    ("sendgrid", "open"),
-    ("mailgun", "clicked"),
-    ("mailchimp", "unsubscribe_manual"),
-    ("postmark", "bounce_hard"),
-    ("ses", "bounce"),
-    ("smsc", "status_delivered"),
-    ("twilio", "sms_status_delivered"),
-    ("gateway", "status_failed"),
-    ("stripe", "checkout_session_completed"),
-    ("yookassa", "payment_succeeded"),
-];
+fn of(sample: &Sample) -> Arc<Profile> {
+    profile::of(&sample.provider)
+}
 
-/// Those whose proof is a secret that is shown and binds no body, or binds what the body says and not its bytes.
-const PLAIN: [&str; 14] = [
-    "yookassa",
-    "tilda",
-    "carrotquest",
-    "pretix",
-    "ticketscloud",
-    "amocrm",
-    "telegram",
-    "vk",
-    "sendpulse",
-    "mailchimp",
-    "postmark",
-    "smsc",
-    "mailgun",
-    "ses",
-];
+fn is_form(sample: &Sample) -> bool {
+    sample.headers.iter().any(|(_, value)| value.starts_with("application/x-www-form"))
+}
 
-/// Those whose proof is in the body itself: a body that cannot be read shows none.
-const IN_BODY: [&str; 5] = ["carrotquest", "vk", "mailgun", "unisender", "ses"];
-
-fn models() -> Vec<Sample> {
-    let all = samples::all().expect("events/ can be read");
-    let find = |(provider, case): (&str, &str)| {
-        all.iter().find(|one| one.provider == provider && one.case == case).cloned().expect("a model")
-    };
-    MODELS.into_iter().map(find).collect()
+/// The place of a form's field, whose name may have brackets: `contacts[0][type]` is `contacts/*/type`.
+fn form_place(name: &str) -> String {
+    let pair = format!("{name}=");
+    let name = url::form_urlencoded::parse(pair.as_bytes()).next().map(|(name, _)| name.into_owned());
+    general(&format!("/{}", name.unwrap_or_default().replace("][", "/").replace('[', "/").replace(']', "")))
 }
 
 fn is_sentence(outcome: &Outcome) -> bool {
@@ -98,7 +56,7 @@ async fn a_wrong_missing_or_truncated_proof_is_401() {
 
 #[tokio::test]
 async fn a_changed_body_under_an_old_signature_is_401() {
-    for sample in models().into_iter().filter(|one| !PLAIN.contains(&one.provider.as_str())) {
+    for sample in models().into_iter().filter(|one| of(one).proof.binds_bytes()) {
         let harness = ProviderHarness::of(&sample);
         let mut signed_request = sample.signed_request(&harness.path);
         signed_request.body.push(b' ');
@@ -108,10 +66,11 @@ async fn a_changed_body_under_an_old_signature_is_401() {
 
 #[tokio::test]
 async fn a_signed_delivery_replayed_an_hour_later_is_401() {
-    for mut sample in models().into_iter().filter(|one| matches!(one.provider.as_str(), "form" | "shop")) {
+    for mut sample in models().into_iter().filter(|one| of(one).proof.expires()) {
         let path = ProviderHarness::of(&sample).path;
         let signed_request = sample.signed_request(&path);
-        sample.notes.insert("at".into(), "2025-01-15T01:00:00Z".into());
+        let at: Timestamp = sample.notes["at"].parse().expect("a time");
+        sample.notes.insert("at".into(), (at + SignedDuration::from_hours(1)).to_string());
         refused(&sample, &signed_request, 401).await;
     }
 }
@@ -151,7 +110,7 @@ async fn an_authentic_body_that_is_no_text_or_nests_ten_thousand_deep_is_kept() 
         let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)).into_bytes();
         let brackets = format!("a{}=1", "[b]".repeat(10_000)).into_bytes();
         for body in [vec![0xff, 0xfe, 0x80, b'=', 0xc3, 0x28], deep, brackets] {
-            if IN_BODY.contains(&sample.provider.as_str()) {
+            if of(&sample).proof.is_in_body() {
                 let outcome = harness.take(&signed(&sample, &harness.path, body)).await;
                 assert_eq!(outcome.status.as_u16(), 401);
                 continue;
@@ -169,47 +128,22 @@ fn kept(outcome: &Outcome) -> bool {
 
 #[tokio::test]
 async fn an_unknown_event_type_is_kept() {
-    let bend = |sample: &Sample, from: &str, to: &str| {
-        let text = String::from_utf8(sample.body.clone()).expect("text").replace(from, to);
-        text.into_bytes()
-    };
     for sample in models() {
         let harness = ProviderHarness::of(&sample);
-        let (from, to) = match sample.provider.as_str() {
-            "pretix" => ("pretix.event.order.paid", "pretix.event.seance.held"),
-            "ticketscloud" => ("order_done", "order_levitated"),
-            "yookassa" => ("payment.succeeded", "payment.levitated"),
-            "stripe" => ("checkout.session.completed", "checkout.seance.held"),
-            "shop" => ("\"type\":\"order\"", "\"type\":\"seance\""),
-            "carrotquest" => ("type=event", "type=seance"),
-            "amocrm" => ("contacts%5Bupdate", "ghosts%5Bupdate"),
-            "telegram" => ("\"message\"", "\"seance\""),
-            "viber" => ("\"event\": \"message\"", "\"event\": \"seance\""),
-            "vk" => ("message_new", "seance_held"),
-            "messenger" => ("\"message\"", "\"seance\""),
-            "instagram" => ("\"referral\"", "\"seance\""),
-            "whatsapp" => ("\"messages\"", "\"seances\""),
-            "unisender" => ("\"email_status\"", "\"seance_status\""),
-            "sendpulse" => ("\"event\":\"open\"", "\"event\":\"seance\""),
-            "sendgrid" => ("\"event\":\"open\"", "\"event\":\"seance\""),
-            "mailgun" => ("\"event\":\"clicked\"", "\"event\":\"levitated\""),
-            "mailchimp" => ("type=unsubscribe", "type=seance"),
-            "postmark" => ("\"RecordType\":\"Bounce\"", "\"RecordType\":\"Seance\""),
-            "ses" => ("\\\"notificationType\\\": \\\"Bounce", "\\\"notificationType\\\": \\\"Seance"),
-            "smsc" => ("status=1", "status=77"),
-            "twilio" => ("MessageStatus=delivered", "MessageStatus=levitated"),
-            "gateway" => ("\"status\":\"failed\"", "\"status\":\"levitated\""),
-            "qtickets" => {
-                let mut signed_request = sample.signed_request(&harness.path);
-                signed_request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-event-type"));
-                let outcome = harness.take(&signed_request.header("x-event-type", "levitated")).await;
-                assert!(kept(&outcome));
-                continue;
-            }
-            // A form has no type: whatever names nobody is kept.
-            _ => continue,
-        };
-        let outcome = harness.take(&signed(&sample, &harness.path, bend(&sample, from, to))).await;
+        // A form has no type: a delivery that names nobody is kept.
+        let profile = of(&sample);
+        let Some(unknown) = &profile.unknown else { continue };
+        let mut model = sample.clone();
+        if let Some(from) = &unknown.from {
+            let text = String::from_utf8(model.body).expect("text");
+            assert!(text.contains(from), "{}: {from}", sample.provider);
+            model.body = text.replace(from, &unknown.to).into_bytes();
+        }
+        if let Some(header) = &unknown.header {
+            model.headers.retain(|(name, _)| !name.eq_ignore_ascii_case(header));
+            model.headers.push((header.clone(), unknown.to.clone()));
+        }
+        let outcome = harness.take(&signed(&model, &harness.path, model.body.clone())).await;
         assert_eq!(outcome.status.as_u16(), 200, "{}", sample.provider);
         assert!(kept(&outcome), "{}: {:?}", sample.provider, outcome.events.len());
     }
@@ -218,21 +152,15 @@ async fn an_unknown_event_type_is_kept() {
 #[tokio::test]
 async fn what_is_strange_in_a_batch_is_kept_and_does_not_hold_up_the_rest() {
     for sample in models() {
-        let (list, from, to) = match sample.provider.as_str() {
-            "messenger" => ("/entry/0/messaging", "message", "seance"),
-            "instagram" => ("/entry/0/messaging", "referral", "seance"),
-            "whatsapp" => ("/entry/0/changes", "value", "seance"),
-            "sendgrid" | "sendpulse" => ("", "event", "seance"),
-            "unisender" => ("/events_by_user/0/Events", "event_name", "seance"),
-            _ => continue,
-        };
+        let profile = of(&sample);
+        let Some(rows) = &profile.batch else { continue };
         let harness = ProviderHarness::of(&sample);
         let alone = harness.take(&sample.signed_request(&harness.path)).await.events;
         let mut batch: Value = serde_json::from_slice(&sample.body).expect("JSON");
-        let all = batch.pointer_mut(list).and_then(Value::as_array_mut).expect("a list");
+        let all = batch.pointer_mut(&rows.list).and_then(Value::as_array_mut).expect("a list");
         let mut strange = all[0].clone();
-        let moved = strange.as_object_mut().and_then(|one| one.remove(from)).expect("a part");
-        strange[to] = moved;
+        let moved = strange.as_object_mut().and_then(|one| one.remove(&rows.field)).expect("a part");
+        strange[rows.becomes.as_str()] = moved;
         all.push(strange);
         let outcome = harness.take(&signed(&sample, &harness.path, batch.to_string().into_bytes())).await;
         assert_eq!(outcome.status.as_u16(), 200, "{}", sample.provider);
@@ -271,22 +199,6 @@ fn without(value: &Value, pointer: &str) -> Value {
     changed
 }
 
-/// Places that say whose a message is: with another value there it is somebody else's, and rightly nobody.
-fn is_others(provider: &str, place: &str) -> bool {
-    match provider {
-        "vk" => ["/object/message/out", "/object/message/peer_id", "/object/message/from_id"].contains(&place),
-        // An empty batch holds nothing that could be lost.
-        "messenger" | "instagram" | "whatsapp" => {
-            place.ends_with("/phone_number_id")
-                || place.ends_with("/0")
-                || ["entry", "messaging", "changes", "messages"].iter().any(|batch| place.ends_with(batch))
-        }
-        "sendgrid" | "sendpulse" => place == "/0",
-        "unisender" => place.ends_with("/Events") || place.ends_with("/Events/0"),
-        _ => false,
-    }
-}
-
 #[tokio::test]
 async fn each_json_field_missing_or_of_another_type_is_answered_and_nothing_is_lost() {
     let others = [
@@ -298,6 +210,7 @@ async fn each_json_field_missing_or_of_another_type_is_answered_and_nothing_is_l
     ];
     for sample in models() {
         let Ok(whole) = serde_json::from_slice::<Value>(&sample.body) else { continue };
+        let profile = of(&sample);
         let harness = ProviderHarness::of(&sample);
         let mut places = Vec::new();
         pointers(&whole, "", &mut places);
@@ -310,21 +223,19 @@ async fn each_json_field_missing_or_of_another_type_is_answered_and_nothing_is_l
             }));
             for variant in variants {
                 let outcome = harness.take(&signed(&sample, &harness.path, variant.to_string().into_bytes())).await;
-                // VK's proof and its community are fields of the body, as is the proof of some mail providers.
-                let proof = match sample.provider.as_str() {
-                    "vk" => matches!(place.as_str(), "/secret" | "/group_id"),
-                    "mailgun" => place.starts_with("/signature"),
-                    "unisender" => place == "/auth",
-                    // Whatever SNS signs is a text.
-                    "ses" => place.rfind('/') == Some(0),
-                    _ => false,
-                };
+                // Some proofs are fields of the body.
+                let place = general(&place);
+                let proof = covers(&profile.proof.fields, &place);
                 if proof && outcome.status.as_u16() == 401 {
                     continue;
                 }
                 assert_eq!(outcome.status.as_u16(), 200, "{} {place}: {}", sample.provider, outcome.answer);
-                let ignored = sample.provider == "pretix" || is_others(&sample.provider, &place);
-                assert!(ignored || !outcome.events.is_empty(), "{} {place} lost the delivery", sample.provider);
+                // An empty batch holds nothing that could be lost.
+                assert!(
+                    covers(&profile.silent, &place) || !outcome.events.is_empty(),
+                    "{} {place} lost the delivery",
+                    sample.provider
+                );
             }
         }
     }
@@ -332,8 +243,8 @@ async fn each_json_field_missing_or_of_another_type_is_answered_and_nothing_is_l
 
 #[tokio::test]
 async fn each_form_field_missing_or_strange_is_answered_and_nothing_is_lost() {
-    let forms = ["tilda", "carrotquest", "amocrm", "mailchimp", "smsc", "twilio"];
-    for sample in models().into_iter().filter(|one| forms.contains(&one.provider.as_str())) {
+    for sample in models().into_iter().filter(is_form) {
+        let profile = of(&sample);
         let harness = ProviderHarness::of(&sample);
         let text = String::from_utf8(sample.body.clone()).expect("a form");
         let fields: Vec<&str> = text.split('&').collect();
@@ -347,10 +258,11 @@ async fn each_form_field_missing_or_strange_is_answered_and_nothing_is_lost() {
                 }
                 let outcome = harness.take(&signed(&sample, &harness.path, changed.join("&").into_bytes())).await;
                 let status = outcome.status.as_u16();
-                let proof = name == "token" || name.starts_with("account");
+                let place = form_place(&name);
+                let proof = covers(&profile.proof.fields, &place);
                 assert!(status == 200 || (proof && status == 401), "{} {name}: {status}", sample.provider);
-                // A company among contacts is nobody; all else is kept or understood.
-                let nobody = sample.provider == "amocrm" && name.contains("type");
+                // Some fields say that nobody is meant, such as a company among contacts.
+                let nobody = covers(&profile.silent, &place);
                 assert!(
                     status == 401 || nobody || !outcome.events.is_empty(),
                     "{} {name} lost the delivery",
@@ -358,16 +270,6 @@ async fn each_form_field_missing_or_strange_is_answered_and_nothing_is_lost() {
                 );
             }
         }
-    }
-}
-
-/// Meta's handshake is a GET: without the verify token it is forbidden. Mailchimp and UniSender Go look whether the address
-/// answers before they take it.
-fn asked_by_get(provider: &str) -> u16 {
-    match provider {
-        "messenger" | "instagram" | "whatsapp" => 403,
-        "mailchimp" | "unisender" => 200,
-        _ => 405,
     }
 }
 
@@ -438,7 +340,7 @@ async fn other_methods_and_unknown_sources_get_a_clear_no_and_never_410() {
     for sample in models() {
         let harness = ProviderHarness::of(&sample);
         for (method, path, expected) in [
-            (Method::GET, harness.path.clone(), asked_by_get(&sample.provider)),
+            (Method::GET, harness.path.clone(), of(&sample).get),
             (Method::DELETE, harness.path.clone(), 405),
             (Method::POST, format!("{}-nobody", harness.path), 404),
         ] {
@@ -452,7 +354,7 @@ async fn other_methods_and_unknown_sources_get_a_clear_no_and_never_410() {
 
 #[tokio::test]
 async fn above_the_sources_rate_it_is_429() {
-    let sample = models().into_iter().next().expect("a model");
+    let sample = models().into_iter().find(|one| one.provider == "tilda").expect("a model");
     // The first phone of a process reads the numbering plans, which takes longer than the rate allows for here.
     let first = ProviderHarness::of(&sample);
     first.take(&sample.signed_request(&first.path)).await;

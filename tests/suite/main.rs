@@ -60,6 +60,7 @@ mod partings_merged;
 mod placeholders;
 mod ports;
 mod promo;
+mod providers;
 mod rate;
 mod relayed_forms;
 mod report;

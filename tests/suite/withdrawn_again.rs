@@ -7,10 +7,7 @@ use serde_json::{Value, json};
 use stagedoor::segment_commands;
 use stagedoor_model::{Body, Decision, Email, EventId, Identifier, Timestamp, Unrecognized};
 use stagedoor_testkit::{form_signed, samples};
-use stagedoor_tests::{
-    hub::TestHub,
-    provider_harness::{function_of, source},
-};
+use stagedoor_tests::{hub::TestHub, profile::function_of, provider_harness::source};
 use stagedoor_webhook::reread;
 
 const AT: i64 = 1_800_000_000;

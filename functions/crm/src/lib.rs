@@ -1,19 +1,10 @@
 //! Receives the CRM's webhooks, so that the mirror stays correct.
 
-mod amocrm;
-
 use axum::Router;
-use stagedoor_webhook::{Build, Provider, Receiver, Source, table};
+use stagedoor_webhook::{Provider, Receiver, Source, providers};
 
-/// Constructors of all providers of this function.
-pub const PROVIDERS: &[(&str, Build)] = &[("amocrm", amocrm::build)];
-
-/// Creates the provider of a source.
-///
-/// # Errors
-/// A message that names the wrong option of the source.
-pub fn provider(source: &Source) -> Result<Box<dyn Provider>, String> {
-    table(PROVIDERS, source)
+providers! {
+    amocrm
 }
 
 /// The router of this function for the given sources.

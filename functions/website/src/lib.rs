@@ -1,25 +1,16 @@
 //! Receives site forms, pop-up leads and abandoned carts.
 
-mod carrotquest;
 mod consents;
-mod form;
 mod labels;
-mod tilda;
 
 use axum::Router;
 use stagedoor_model::{Proof, breakage};
-use stagedoor_webhook::{Build, Provider, Receiver, Source, table};
+use stagedoor_webhook::{Provider, Receiver, Source, providers};
 
-/// Constructors of all providers of this function.
-pub const PROVIDERS: &[(&str, Build)] =
-    &[("tilda", tilda::build), ("form", form::build), ("carrotquest", carrotquest::build)];
-
-/// Creates the provider of a source.
-///
-/// # Errors
-/// A message that names the wrong option of the source.
-pub fn provider(source: &Source) -> Result<Box<dyn Provider>, String> {
-    table(PROVIDERS, source)
+providers! {
+    tilda
+    form
+    carrotquest
 }
 
 /// The router of this function for the given sources.

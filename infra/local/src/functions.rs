@@ -4,22 +4,22 @@ use std::sync::{Mutex, PoisonError};
 
 use axum::Router;
 use stagedoor_model::{SourceName, breakage};
-use stagedoor_webhook::{Provider, Receiver, Secret, Source};
+use stagedoor_webhook::{Build, Provider, Receiver, Secret, Source, table};
 
 type Sources = Vec<(Source, Box<dyn Provider>)>;
 
 struct Function {
     name: &'static str,
-    provider: fn(&Source) -> Result<Box<dyn Provider>, String>,
+    providers: &'static [(&'static str, Build)],
     router: fn(Receiver, Sources) -> Router,
 }
 
 const FUNCTIONS: &[Function] = &[
-    Function { name: "website", provider: stagedoor_website::provider, router: stagedoor_website::router },
-    Function { name: "ticketing", provider: stagedoor_ticketing::provider, router: stagedoor_ticketing::router },
-    Function { name: "messaging", provider: stagedoor_messaging::provider, router: stagedoor_messaging::router },
-    Function { name: "mail", provider: stagedoor_mail::provider, router: stagedoor_mail::router },
-    Function { name: "crm", provider: stagedoor_crm_hooks::provider, router: stagedoor_crm_hooks::router },
+    Function { name: "website", providers: stagedoor_website::PROVIDERS, router: stagedoor_website::router },
+    Function { name: "ticketing", providers: stagedoor_ticketing::PROVIDERS, router: stagedoor_ticketing::router },
+    Function { name: "messaging", providers: stagedoor_messaging::PROVIDERS, router: stagedoor_messaging::router },
+    Function { name: "mail", providers: stagedoor_mail::PROVIDERS, router: stagedoor_mail::router },
+    Function { name: "crm", providers: stagedoor_crm_hooks::PROVIDERS, router: stagedoor_crm_hooks::router },
 ];
 
 /// Checks the sources of one config, one after another.
@@ -66,18 +66,32 @@ impl Checker {
     }
 }
 
+/// Every provider of webhooks, with the function that receives its deliveries.
+pub fn providers() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FUNCTIONS.iter().flat_map(|function| function.providers.iter().map(|(name, _)| (*name, function.name)))
+}
+
+/// The router of one function for the given sources.
+///
+/// # Errors
+/// A sentence that names the known functions.
+pub fn router_of(function: &str, receiver: Receiver, sources: Sources) -> Result<Router, String> {
+    Ok((known(function)?.router)(receiver, sources))
+}
+
 /// Makes the provider of a source.
 ///
 /// # Errors
 /// A sentence that says what is wrong and what would be right.
 pub fn provider(function: &str, source: &Source) -> Result<Box<dyn Provider>, String> {
-    match FUNCTIONS.iter().find(|known| known.name == function) {
-        Some(known) => (known.provider)(source),
-        None => {
-            let names: Vec<&str> = FUNCTIONS.iter().map(|known| known.name).collect();
-            Err(format!("unknown function {function:?}, expected one of {}", names.join(", ")))
-        }
-    }
+    table(known(function)?.providers, source)
+}
+
+fn known(function: &str) -> Result<&'static Function, String> {
+    FUNCTIONS.iter().find(|known| known.name == function).ok_or_else(|| {
+        let names: Vec<&str> = FUNCTIONS.iter().map(|known| known.name).collect();
+        format!("unknown function {function:?}, expected one of {}", names.join(", "))
+    })
 }
 
 /// The routers of all functions under one listener. `chats` is the queue for messages of conversations.
@@ -88,7 +102,7 @@ pub fn router(config: &stagedoor_config::Config, events: &Receiver, chats: &Rece
     let mut all = Router::new();
     for function in FUNCTIONS {
         let sources = config.sources_of(function.name).into_iter();
-        let built = sources.map(|source| (function.provider)(&source).map(|provider| (source, provider)));
+        let built = sources.map(|source| table(function.providers, &source).map(|provider| (source, provider)));
         let receiver = if function.name == "messaging" { chats } else { events };
         all = all.merge((function.router)(receiver.clone(), built.collect::<Result<_, String>>()?));
     }

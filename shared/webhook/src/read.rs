@@ -3,6 +3,13 @@
 use serde_json::{Map, Value};
 use stagedoor_model::{Timestamp, breakage};
 
+use crate::json::says_nothing;
+
+/// True for an empty list, object or text and for null. PHP and others write them for an absent value.
+pub fn is_nothing(value: &Value) -> bool {
+    says_nothing(value)
+}
+
 /// A text that is not empty. A number counts as a text.
 pub fn text(value: &Value, pointer: &str) -> Option<String> {
     match value.pointer(pointer)? {

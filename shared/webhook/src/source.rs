@@ -70,6 +70,20 @@ impl Source {
 /// Makes a provider from a source. The error is a sentence for `check-config`.
 pub type Build = fn(&Source) -> Result<Box<dyn Provider>, String>;
 
+/// Declares a function's providers, one name a line. Each name is a module, which is a file of its own with a function
+/// `build`. The macro also declares `PROVIDERS`, their constructors by name.
+///
+/// `cargo fmt` does not see the files behind a macro. The test `providers::their_files_are_formatted` does.
+#[macro_export]
+macro_rules! providers {
+    ($($name:ident)*) => {
+        $(mod $name;)*
+
+        /// Constructors of all providers of this function, by name.
+        pub const PROVIDERS: &[(&str, $crate::Build)] = &[$((stringify!($name), $name::build)),*];
+    };
+}
+
 /// Makes the provider of a source with the function's table of providers.
 ///
 /// # Errors

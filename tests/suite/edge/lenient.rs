@@ -8,7 +8,10 @@ use stagedoor_testkit::{
     SignedRequest, form_signed,
     samples::{self, Sample},
 };
-use stagedoor_tests::provider_harness::{ProviderHarness, source};
+use stagedoor_tests::{
+    profile::{self, covers, general},
+    provider_harness::{ProviderHarness, source},
+};
 
 type Within = Box<dyn Fn(&Value) -> Vec<u8>>;
 
@@ -76,13 +79,6 @@ fn kinds(bodies: &[Body]) -> Vec<&str> {
     bodies.iter().map(Body::kind).collect()
 }
 
-/// The place without the numbers of rows.
-fn general(place: &str) -> String {
-    let part =
-        |part: &str| if part.bytes().all(|byte| byte.is_ascii_digit()) { "*".to_owned() } else { part.to_owned() };
-    place.split('/').skip(1).map(part).collect::<Vec<_>>().join("/")
-}
-
 fn with(whole: &Value, place: &str, value: Value) -> Value {
     let mut changed = whole.clone();
     *changed.pointer_mut(place).expect("a place") = value;
@@ -99,151 +95,9 @@ fn twin(value: &Value) -> Option<Value> {
 }
 
 /// Fields without which a delivery says something else: with one of them odd, it is kept. What holds them is essential, too.
-fn essential(provider: &str) -> &'static [&'static str] {
-    match provider {
-        "carrotquest" => &["id", "props/$order_amount"],
-        "form" => &["email", "kind"],
-        "gateway" => &["id", "phone", "status"],
-        "instagram" | "messenger" => &[
-            "object",
-            "entry/*/messaging/*/sender/id",
-            "entry/*/messaging/*/message/text",
-            "entry/*/messaging/*/message/attachments/*",
-            "entry/*/messaging/*/postback/payload",
-            "entry/*/messaging/*/postback/referral/ref",
-            "entry/*/messaging/*/optin/ref",
-        ],
-        "mailgun" => &["event-data/event", "event-data/recipient", "signature/token"],
-        "postmark" => &["Email", "Recipient", "RecordType", "Type", "Origin", "SuppressSending", "SuppressionReason"],
-        "pretix" => &["action", "event", "code"],
-        "qtickets" => &[
-            "id",
-            "payed",
-            "created_at",
-            "updated_at",
-            "deleted_at",
-            "event_id",
-            "price",
-            "currency_id",
-            "baskets/*/id",
-            "baskets/*/price",
-            "baskets/*/show_id",
-            "baskets/*/deleted_at",
-            "refunded_baskets/*/id",
-            "refunded_baskets/*/price",
-            "refunded_baskets/*/show_id",
-            "refunded_baskets/*/deleted_at",
-        ],
-        "sendgrid" => &["*/email", "*/event"],
-        "sendpulse" => &["*/email", "*/event"],
-        "ses" => &[
-            "MessageId",
-            "Token",
-            "Type",
-            "eventType",
-            "notificationType",
-            "mail/destination/*",
-            "bounce/bounceType",
-            "bounce/bouncedRecipients/*/emailAddress",
-            "complaint/complainedRecipients/*/emailAddress",
-            "delivery/recipients/*",
-        ],
-        "shop" => &[
-            "type",
-            "data/id",
-            "data/status",
-            "data/updated_at",
-            "data/placed_at",
-            "data/paid_at",
-            "data/currency",
-            "data/total",
-            "data/buyer",
-            // A move to an unreadable time would be a postponement.
-            "data/starts_at",
-            "data/tickets/*/id",
-            "data/tickets/*/price",
-            "data/tickets/*/show/id",
-            "data/tickets/*/checked_at",
-            "data/refunds/*/id",
-            "data/refunds/*/at",
-            "data/refunds/*/amount",
-            "data/refunds/*/tickets/*",
-        ],
-        "stripe" => &[
-            "type",
-            "data/object/id",
-            "data/object/currency",
-            "data/object/amount_total",
-            "data/object/amount_refunded",
-            "data/object/payment_status",
-        ],
-        "telegram" => &[
-            "update_id",
-            "message/from/id",
-            "message/chat/id",
-            "message/text",
-            "edited_message/from/id",
-            "edited_message/chat/id",
-            "edited_message/text",
-            "message/contact/phone_number",
-            "message/contact/user_id",
-            "callback_query/data",
-            "callback_query/from/id",
-            "callback_query/message/chat/id",
-            "my_chat_member/from/id",
-            "my_chat_member/chat/id",
-            "my_chat_member/new_chat_member/status",
-        ],
-        "ticketscloud" => &["type", "data/id"],
-        "tilda" => {
-            &["Phone", "payment/orderid", "payment/amount", "payment/sys", "payment/systranid", "orderid", "amount"]
-        }
-        "unisender" => &[
-            "email",
-            "event_name",
-            "status",
-            "events_by_user/*/Events/*/event_name",
-            "events_by_user/*/Events/*/event_data/email",
-            "events_by_user/*/Events/*/event_data/status",
-            "events_by_user/*/events/*/event_name",
-            "events_by_user/*/events/*/event_data/email",
-            "events_by_user/*/events/*/event_data/status",
-        ],
-        "viber" => &["event", "user/id", "user_id", "sender/id", "message/type"],
-        "vk" => &[
-            "type",
-            "object/user_id",
-            "object/from_id",
-            "object/key",
-            "object/payload/command",
-            "object/message/from_id",
-            "object/text",
-            "object/message/text",
-            "object/message/attachments/*",
-            "object/message/fwd_messages/*/attachments/*",
-        ],
-        "whatsapp" => &[
-            "object",
-            "entry/*/changes/*/field",
-            "entry/*/changes/*/value/messages/*/from",
-            "entry/*/changes/*/value/messages/*/from_user_id",
-            "entry/*/changes/*/value/messages/*/type",
-            "entry/*/changes/*/value/messages/*/text/body",
-            "entry/*/changes/*/value/messages/*/system/type",
-            "entry/*/changes/*/value/messages/*/system/wa_id",
-            "entry/*/changes/*/value/statuses/*/status",
-            "entry/*/changes/*/value/statuses/*/recipient_id",
-            "entry/*/changes/*/value/user_preferences/*/value",
-            "entry/*/changes/*/value/user_preferences/*/wa_id",
-        ],
-        "yookassa" => &["event", "object/id"],
-        _ => &[],
-    }
-}
-
 fn is_essential(provider: &str, place: &str) -> bool {
     let inside = format!("{place}/");
-    essential(provider).iter().any(|one| *one == place || one.starts_with(&inside))
+    profile::of(provider).essential.iter().any(|one| one == place || one.starts_with(&inside))
 }
 
 /// A batch that holds nothing says nothing.
@@ -261,17 +115,6 @@ fn is_batch(place: &str) -> bool {
         "events_by_user",
     ];
     batches.contains(&last)
-}
-
-/// Fields of the site's own, which nobody here knows.
-fn is_unknown(provider: &str, place: &str) -> bool {
-    match provider {
-        "form" => place == "page" || place.split('/').next() == Some("items"),
-        // A text in the place of a list of texts is one of them.
-        "sendgrid" => place == "*/category",
-        "carrotquest" => place.starts_with("props/") && !place.contains('$'),
-        _ => false,
-    }
 }
 
 /// The places at which this fails, for a person to read.
@@ -320,7 +163,7 @@ fn an_odd_optional_field_of_any_provider_loses_only_itself_and_is_named() {
         }
         let (said, place) = (reason.as_deref().unwrap_or("").to_lowercase(), place.to_lowercase());
         let is_named = place.split('/').any(|part| part != "*" && said.contains(part));
-        let is_fine = bodies == original || is_named || is_unknown(&sample.provider, &place);
+        let is_fine = bodies == original || is_named || covers(&profile::of(&sample.provider).unread, &place);
         (!is_fine).then(|| format!("it is not named, {reason:?}"))
     });
     assert!(failures.is_empty(), "{}", failures.into_iter().collect::<Vec<_>>().join("\n"));
@@ -330,8 +173,8 @@ fn an_odd_optional_field_of_any_provider_loses_only_itself_and_is_named() {
 fn what_says_nothing_is_nothing_in_whatever_way_it_is_written() {
     let nothing = |_: &Value| vec![Value::Null, json!([]), json!({}), json!("")];
     let failures = failures(nothing, |sample, place, original, (bodies, reason)| {
-        // Without a sender, it is the checkbox plugin's.
-        let is_checkbox = sample.provider == "messenger" && place.ends_with("sender/id");
+        // Without a sender, an update of Messenger is the checkbox plugin's.
+        let is_checkbox = covers(&profile::of(&sample.provider).silent_if_empty, place);
         let is_silent = bodies.is_empty() && reason.is_none() && !is_batch(place) && !is_checkbox;
         let is_right = kinds(&bodies) == kinds(original) || is_essential(&sample.provider, place);
         (!is_right || is_silent).then(|| format!("it is lost, {reason:?}"))

@@ -3,7 +3,10 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use stagedoor_model::{Body, Event, FormSubmitted, Timestamp, Unrecognized};
 use stagedoor_testkit::{SignedRequest, form, form_signed, json, standard_signature};
-use stagedoor_tests::provider_harness::{Outcome, ProviderHarness, function_of, source};
+use stagedoor_tests::{
+    profile::function_of,
+    provider_harness::{Outcome, ProviderHarness, source},
+};
 use stagedoor_webhook::{NotUnderstood, Source, reread};
 
 const AT: &str = "2027-01-15T12:00:00Z";
