@@ -77,6 +77,7 @@ mod stages_in_the_account;
 mod stop_words;
 mod stored_data;
 mod theatre;
+mod ticket_shops;
 mod tls;
 mod tokens;
 mod told_late;

@@ -9,6 +9,9 @@ providers! {
     shop
     stripe
     ticketscloud
+    timepad
+    tito
+    woocommerce
     yookassa
 }
 

@@ -91,11 +91,20 @@ pub struct ConsentRecorded {
 impl ConsentRecorded {
     /// Somebody wants nothing more through this channel.
     pub fn withdrawn(who: Identifier, channel: Channel, method: &str) -> Self {
+        Self::marketing(BTreeSet::from([who]), channel, Decision::Withdrawn, method)
+    }
+
+    /// Somebody agrees to advertising through this channel.
+    pub fn given(who: BTreeSet<Identifier>, channel: Channel, method: &str) -> Self {
+        Self::marketing(who, channel, Decision::Given, method)
+    }
+
+    fn marketing(identifiers: BTreeSet<Identifier>, channel: Channel, decision: Decision, method: &str) -> Self {
         Self {
-            identifiers: BTreeSet::from([who]),
+            identifiers,
             purpose: MARKETING.to_owned(),
             channel,
-            decision: Decision::Withdrawn,
+            decision,
             method: method.to_owned(),
             wording: None,
             lists: BTreeSet::new(),
