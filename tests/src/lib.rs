@@ -9,6 +9,7 @@ pub mod fuzz;
 pub mod hub;
 pub mod mailers;
 pub mod meddling;
+pub mod messengers;
 pub mod month;
 pub mod profile;
 pub mod provider_harness;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use stagedoor::{DEFAULT_CONFIG, read_config};
 use stagedoor_model::{
     Body, ChatChanged, ChatRef, ChatStarted, Content, Event, EventId, Identifier, Kind, LinkIssued, LinkKey,
-    MessageDecided, MessageHeard, Purpose, SourceName, Timestamp,
+    MessageDecided, MessageHeard, Messenger, Purpose, SourceName, Timestamp,
 };
 use stagedoor_outreach::{Outreach, RateLimit};
 use stagedoor_ports::{
@@ -32,7 +32,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn chat() -> ChatRef {
-    ChatRef::of(Identifier::opaque(Kind::Telegram, "", "5342492667").expect("an id"))
+    ChatRef::of(Identifier::opaque(Kind::Chat(Messenger::Telegram), "", "5342492667").expect("an id"))
 }
 
 /// A link, a start through it, a question, and one that only a manager can answer.
@@ -132,7 +132,8 @@ async fn killed_between_hearing_and_answering_everybody_is_answered_the_same() {
 #[tokio::test]
 async fn whoever_lets_us_write_before_it_is_known_through_which_link_they_came_gets_their_promo_code() {
     let viber = source("viber");
-    let chat = || ChatRef::of(Identifier::opaque(Kind::Viber, "viber", "01234567890A=").expect("an id"));
+    let chat =
+        || ChatRef::of(Identifier::opaque(Kind::Chat(Messenger::Viber), "viber", "01234567890A=").expect("an id"));
     let [issued, started, _, _]: [Event; 4] = story().try_into().expect("a story of four");
     let Body::ChatStarted(ChatStarted { token, .. }) = started.body else { panic!("a start") };
     let event = |n: i64, body| Event::new(&viber, EventId::derive(&viber, &[&n.to_string()]), at(n), body);

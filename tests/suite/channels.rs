@@ -4,13 +4,15 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use stagedoor::{DEFAULT_CONFIG, read_config};
 use stagedoor_engine::SendingPolicy;
-use stagedoor_model::{Body, Button, Event, EventId, Identifier, Kind, MessageDecided, SourceName, Timestamp};
+use stagedoor_model::{Body, Button, Event, EventId, Identifier, MessageDecided, Messenger, SourceName, Timestamp};
 use stagedoor_outreach::{Outreach, RateLimit};
 use stagedoor_ports::{
     Channel, Clock, Sending, Settled, SystemClock,
     memory::{MemoryQueue, MemoryStore},
 };
 use stagedoor_sandbox::{Break, Messengers, Platform};
+use stagedoor_testkit::fans::ChatFan;
+use stagedoor_tests::messengers::{StandIn, all, of};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 struct Scene {
@@ -27,15 +29,8 @@ impl Drop for Scene {
     }
 }
 
-const ALL: [(&str, Platform, Kind, &str); 5] = [
-    ("telegram", Platform::Telegram, Kind::Telegram, "5342492667"),
-    ("viber", Platform::Viber, Kind::Viber, "01234567890A="),
-    ("vk", Platform::Vk, Kind::Vk, "578716413"),
-    ("messenger", Platform::Messenger, Kind::Messenger, "1476077422222289"),
-    ("whatsapp", Platform::Whatsapp, Kind::Whatsapp, "79161234567"),
-];
-
-async fn scene((source, platform, kind, id): (&str, Platform, Kind, &str)) -> Scene {
+/// The channel of a source behind a stand-in.
+async fn channel_of(source: &str) -> (Messengers, Arc<dyn Channel>, JoinHandle<std::io::Result<()>>) {
     let messengers = Messengers::default();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
@@ -43,15 +38,21 @@ async fn scene((source, platform, kind, id): (&str, Platform, Kind, &str)) -> Sc
     let config = read_config("stagedoor.toml", &DEFAULT_CONFIG.replace("127.0.0.1:8082", &address), None);
     let channels = stagedoor_channels::channels(&config.expect("a config")).expect("channels");
     let channel = channels[&SourceName::new(source).expect("a name")].clone();
-    let scope = if matches!(kind, Kind::Viber | Kind::Messenger) { source } else { "" };
-    let to = Identifier::opaque(kind, scope, id).expect("an id");
-    Scene { messengers, channel, platform, to, serving }
+    (messengers, channel, serving)
+}
+
+async fn scene(one: &StandIn) -> Scene {
+    let source = one.messenger.name();
+    let (messengers, channel, serving) = channel_of(source).await;
+    let id = ChatFan::new(one.account.clone(), "Анна").id();
+    let to = Identifier::chat(one.messenger, source, &id).expect("an id");
+    Scene { messengers, channel, platform: one.platform, to, serving }
 }
 
 async fn sms() -> Scene {
-    let mut scene = scene(("sms", Platform::Sms, Kind::Telegram, "1")).await;
-    scene.to = "phone:+79171234567".parse().expect("a phone");
-    scene
+    let (messengers, channel, serving) = channel_of("sms").await;
+    let to = "phone:+79171234567".parse().expect("a phone");
+    Scene { messengers, channel, platform: Platform::Sms, to, serving }
 }
 
 impl Scene {
@@ -80,14 +81,14 @@ impl Scene {
 
 #[tokio::test]
 async fn a_text_with_its_button_arrives_through_every_messenger() {
-    for one in ALL {
-        let scene = scene(one).await;
+    for one in all() {
+        let scene = scene(&one).await;
         scene.open();
-        assert!(matches!(scene.send("d1").await, Sending::Sent(id) if !id.is_empty()), "{}", one.0);
+        assert!(matches!(scene.send("d1").await, Sending::Sent(id) if !id.is_empty()), "{:?}", one.messenger);
         let arrived = scene.messengers.arrived().remove(0);
-        assert_eq!(arrived.to, scene.to.value(), "{}", one.0);
-        assert_eq!(arrived.text, "Ваш промокод: UFA-7K2", "{}", one.0);
-        assert_eq!(arrived.button.as_deref(), Some("https://hub.example.ru/l/abc"), "{}", one.0);
+        assert_eq!(arrived.to, scene.to.value(), "{:?}", one.messenger);
+        assert_eq!(arrived.text, "Ваш промокод: UFA-7K2", "{:?}", one.messenger);
+        assert_eq!(arrived.button.as_deref(), Some("https://hub.example.ru/l/abc"), "{:?}", one.messenger);
     }
 }
 
@@ -108,9 +109,9 @@ fn outreach(scene: &Scene) -> Outreach {
 async fn a_text_that_is_too_long_arrives_in_parts_and_the_way_to_the_shop_with_the_last() {
     let sentence = |n: usize| format!("{n}. Билеты 😀 на вечерний спектакль, партер и балкон.\n");
     let long: String = (0..250).map(sentence).collect();
-    for one in ALL.into_iter().map(Some).chain([None]) {
+    for one in all().into_iter().map(Some).chain([None]) {
         let scene = match one {
-            Some(one) => scene(one).await,
+            Some(one) => scene(&one).await,
             None => sms().await,
         };
         scene.open();
@@ -161,41 +162,43 @@ async fn an_sms_arrives_with_the_address_in_its_text() {
 
 #[tokio::test]
 async fn whoever_blocked_us_or_never_came_withdraws_the_channel() {
-    for one in ALL {
-        let scene = scene(one).await;
-        assert!(matches!(scene.send("d1").await, Sending::RecipientOptedOut(_)), "{} never came", one.0);
+    for one in all() {
+        let scene = scene(&one).await;
+        assert!(matches!(scene.send("d1").await, Sending::RecipientOptedOut(_)), "{:?} never came", one.messenger);
         scene.open();
         scene.messengers.block(scene.platform, scene.to.value());
-        assert!(matches!(scene.send("d2").await, Sending::RecipientOptedOut(_)), "{} blocked us", one.0);
+        assert!(matches!(scene.send("d2").await, Sending::RecipientOptedOut(_)), "{:?} blocked us", one.messenger);
         assert!(scene.messengers.arrived().is_empty());
     }
 }
 
 #[tokio::test]
 async fn flood_control_is_waited_out_for_as_long_as_it_says() {
-    for one in ALL {
-        let scene = scene(one).await;
+    for one in all() {
+        let scene = scene(&one).await;
         scene.open();
         scene.messengers.break_next(scene.platform, Break::Flood(17), 1);
         match scene.send("d1").await {
-            Sending::Throttled(wait) if one.0 == "telegram" => assert_eq!(wait, Duration::from_secs(17)),
-            Sending::Throttled(wait) | Sending::Busy(wait) => assert!(!wait.is_zero(), "{}", one.0),
-            other => panic!("{}: {other:?}", one.0),
+            Sending::Throttled(wait) if one.messenger == Messenger::Telegram => {
+                assert_eq!(wait, Duration::from_secs(17))
+            }
+            Sending::Throttled(wait) | Sending::Busy(wait) => assert!(!wait.is_zero(), "{:?}", one.messenger),
+            other => panic!("{:?}: {other:?}", one.messenger),
         }
-        assert!(matches!(scene.send("d1").await, Sending::Sent(_)), "{}", one.0);
+        assert!(matches!(scene.send("d1").await, Sending::Sent(_)), "{:?}", one.messenger);
     }
 }
 
 #[tokio::test]
 async fn a_wrong_token_stops_the_channel_and_is_no_persons_fault() {
-    for one in ALL {
-        let scene = scene(one).await;
+    for one in all() {
+        let scene = scene(&one).await;
         scene.open();
         scene.messengers.change_token(scene.platform, "another");
         match scene.send("d1").await {
             // The token must not come back in the reason.
-            Sending::CredentialsRejected(reason) => assert!(!reason.contains("dev-"), "{}", one.0),
-            other => panic!("{}: {other:?}", one.0),
+            Sending::CredentialsRejected(reason) => assert!(!reason.contains("dev-"), "{:?}", one.messenger),
+            other => panic!("{:?}: {other:?}", one.messenger),
         }
     }
     let scene = sms().await;
@@ -205,19 +208,19 @@ async fn a_wrong_token_stops_the_channel_and_is_no_persons_fault() {
 
 #[tokio::test]
 async fn an_answer_that_was_lost_is_told_from_one_that_was_never_given() {
-    for one in ALL {
-        let scene = scene(one).await;
+    for one in all() {
+        let scene = scene(&one).await;
         scene.open();
         scene.messengers.break_next(scene.platform, Break::AnswerLost, 1);
-        assert_eq!(scene.send("d1").await, Sending::Lost, "{}", one.0);
+        assert_eq!(scene.send("d1").await, Sending::Lost, "{:?}", one.messenger);
         scene.messengers.break_next(scene.platform, Break::Broken, 1);
-        assert!(matches!(scene.send("d2").await, Sending::NotSent(_)), "{}", one.0);
+        assert!(matches!(scene.send("d2").await, Sending::NotSent(_)), "{:?}", one.messenger);
     }
 }
 
 #[tokio::test]
 async fn vk_sends_one_decision_once_however_often_it_is_asked() {
-    let scene = scene(ALL[2]).await;
+    let scene = scene(&of(Messenger::Vk)).await;
     scene.open();
     scene.messengers.break_next(Platform::Vk, Break::AnswerLost, 1);
     assert_eq!(scene.send("d1").await, Sending::Lost);
@@ -241,7 +244,7 @@ async fn an_sms_whose_answer_was_lost_is_asked_for() {
 
 #[tokio::test]
 async fn whatsapp_is_told_the_decision_so_that_its_webhook_can_settle_it() {
-    let scene = scene(ALL[4]).await;
+    let scene = scene(&of(Messenger::Whatsapp)).await;
     scene.open();
     scene.send("bot.decision").await;
     assert_eq!(scene.messengers.arrived().remove(0).key.as_deref(), Some("bot.decision"));
@@ -250,17 +253,17 @@ async fn whatsapp_is_told_the_decision_so_that_its_webhook_can_settle_it() {
 
 #[tokio::test]
 async fn outside_its_day_metas_messengers_refuse_and_the_person_is_not_given_up() {
-    for one in [ALL[3], ALL[4]] {
-        let scene = scene(one).await;
+    for one in all().into_iter().filter(|one| one.messenger.info().window.is_some()) {
+        let scene = scene(&one).await;
         scene.open();
         scene.messengers.silent_for(scene.platform, scene.to.value(), 25 * 3_600);
-        assert!(matches!(scene.send("d1").await, Sending::Refused(_)), "{}", one.0);
+        assert!(matches!(scene.send("d1").await, Sending::Refused(_)), "{:?}", one.messenger);
     }
 }
 
 #[tokio::test]
 async fn what_cannot_be_reached_was_not_sent() {
-    let scene = scene(ALL[0]).await;
+    let scene = scene(&of(Messenger::Telegram)).await;
     scene.open();
     scene.serving.abort();
     tokio::time::sleep(Duration::from_millis(50)).await;

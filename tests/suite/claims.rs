@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use stagedoor_model::{
-    Body, ChatRef, ContactShared, Content, Event, EventId, FormSubmitted, Identifier, Kind, MessageHeard, Proof,
-    ShowRef, SourceName, Verdict,
+    Body, ChatRef, ContactShared, Content, Event, EventId, FormSubmitted, Identifier, Kind, MessageHeard, Messenger,
+    Proof, ShowRef, SourceName, Verdict,
 };
 use stagedoor_tests::account::{Account, Which};
 
@@ -27,7 +27,7 @@ const PHONE: &str = "phone:+79161234501";
 
 fn chat(proof: Proof, second: i64) -> [Event; 2] {
     let source = SourceName::new("telegram").expect("a name");
-    let chat = || ChatRef::of(Identifier::opaque(Kind::Telegram, "", "777000333").expect("an id"));
+    let chat = || ChatRef::of(Identifier::opaque(Kind::Chat(Messenger::Telegram), "", "777000333").expect("an id"));
     let shared = ContactShared { chat: chat(), given: PHONE.parse().expect("a phone"), proof };
     let content = Content::Text("Во сколько начало?".into());
     let heard = MessageHeard { chat: chat(), message: second.to_string(), content };

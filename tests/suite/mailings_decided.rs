@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use stagedoor_model::{
     Body, Channel, ChatRef, ConsentClaim, ContactShared, Email, Event, EventId, FormSubmitted, Identifier, Kind,
-    LinkKey, MARKETING, Money, ShowRef, SourceName,
+    LinkKey, MARKETING, Messenger, Money, ShowRef, SourceName,
 };
 use stagedoor_ports::{DeadLetter, PortError, Queue, Receipt, Received, Result, memory::MemoryQueue};
 use stagedoor_sync::{FlushMode, Talking};
@@ -128,7 +128,7 @@ async fn killed_at_any_step_it_is_decided_once_and_remembered() {
 /// A chat of the same person, in which they told their address.
 fn chat(now: stagedoor_model::Timestamp) -> Event {
     let bot = SourceName::new("telegram").expect("a name");
-    let id = Identifier::opaque(Kind::Telegram, "", "5342492667").expect("an id");
+    let id = Identifier::opaque(Kind::Chat(Messenger::Telegram), "", "5342492667").expect("an id");
     let given = Identifier::email(Email::parse("anna@example.com").expect("an address"));
     let body =
         Body::ContactShared(ContactShared { chat: ChatRef::of(id), given, proof: stagedoor_model::Proof::Channel });

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use stagedoor::{DEFAULT_CONFIG, Hub, campaign::figures, read_config};
 use stagedoor_engine::By;
 use stagedoor_model::{
-    Body, ChatRef, ChatStarted, Event, EventId, Identifier, Kind, LinkClicked, LinkIssued, Money, Order, OrderBody,
-    OrderState, Purpose, ShowRef, SourceName, Ticket, Timestamp, Token,
+    Body, ChatRef, ChatStarted, Event, EventId, Identifier, Kind, LinkClicked, LinkIssued, Messenger, Money, Order,
+    OrderBody, OrderState, Purpose, ShowRef, SourceName, Ticket, Timestamp, Token,
 };
 
 struct Scene {
@@ -78,7 +78,8 @@ fn issued(hub: &Hub, n: usize) -> Event {
 }
 
 fn started(hub: &Hub, n: usize, second: i64) -> Event {
-    let chat = ChatRef::of(Identifier::opaque(Kind::Telegram, "", &(7_000 + n).to_string()).expect("an id"));
+    let chat =
+        ChatRef::of(Identifier::opaque(Kind::Chat(Messenger::Telegram), "", &(7_000 + n).to_string()).expect("an id"));
     let body = ChatStarted { chat, token: Some(token(hub, n)), may_write: true };
     let id = EventId::derive(&source("telegram"), &["start", &n.to_string(), &second.to_string()]);
     Event::new(&source("telegram"), id, at(second), Body::ChatStarted(body))

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::LazyLock};
 
 use serde_json::{Value, json};
 use stagedoor_engine::{Standing, ledger, standing};
-use stagedoor_model::{Channel, Email, Identifier, Kind, MARKETING, Phone, Region, Timestamp};
+use stagedoor_model::{Channel, Email, Identifier, Kind, MARKETING, Messenger, Phone, Region, Timestamp};
 use stagedoor_sandbox::Platform;
 use stagedoor_testkit::{
     SignedRequest,
@@ -57,7 +57,8 @@ async fn the_same_words_stop_in_chats_and_by_sms() {
     }
     hub.settled().await;
     for (n, words) in (1_u64..).zip(STOPS.into_iter().chain(SMELLS)) {
-        let chat = Identifier::opaque(Kind::Telegram, "", &(4_243_000 + n).to_string()).expect("an id");
+        let chat =
+            Identifier::opaque(Kind::Chat(Messenger::Telegram), "", &(4_243_000 + n).to_string()).expect("an id");
         let by_sms = stands(&hub, phone(&format!("+7916100000{n}")), Channel::Sms).await;
         let in_chat = stands(&hub, chat, Channel::Messenger).await;
         for stands in [by_sms, in_chat] {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
 
 use serde_json::json;
 use stagedoor_engine::{Entry, Standing, cell_of_withdrawals, ledger, standing};
-use stagedoor_model::{Channel, Decision, Email, Identifier, Kind, MARKETING, Timestamp};
+use stagedoor_model::{Channel, Decision, Email, Identifier, Kind, MARKETING, Messenger, Timestamp};
 use stagedoor_ports::read_withdrawals;
 use stagedoor_sandbox::Platform;
 use stagedoor_testkit::{
@@ -12,7 +12,10 @@ use stagedoor_testkit::{
     fans::{Account, ChatFan},
     form_signed, json as posted, unisender,
 };
-use stagedoor_tests::hub::TestHub;
+use stagedoor_tests::{
+    hub::TestHub,
+    messengers::{self, StandIn},
+};
 
 /// Who wrote more than a day ago is not answered any more.
 static NOW: LazyLock<i64> = LazyLock::new(|| Timestamp::now().as_second());
@@ -33,16 +36,6 @@ async fn only_ledger(hub: &TestHub) -> Vec<Entry> {
     ledger(&people[0].value)
 }
 
-fn chats() -> [(Account, Kind, Platform); 5] {
-    [
-        (Account::Telegram(4_242_001), Kind::Telegram, Platform::Telegram),
-        (Account::Viber("01234567890A=".into()), Kind::Viber, Platform::Viber),
-        (Account::Vk(4_242_003), Kind::Vk, Platform::Vk),
-        (Account::Messenger(4_242_004), Kind::Messenger, Platform::Messenger),
-        (Account::Whatsapp("79990001122".into()), Kind::Whatsapp, Platform::Whatsapp),
-    ]
-}
-
 fn stands(hub: &TestHub, entries: &[Entry], channel: Channel) -> Standing {
     standing(entries, MARKETING, channel, None, &hub.hub.config.catalog.consent, None)
 }
@@ -53,7 +46,7 @@ fn methods(entries: &[Entry], decision: Decision) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_start_deletes_no_withdrawal_in_any_messenger() {
-    for (account, kind, platform) in chats() {
+    for StandIn { messenger, platform, account } in messengers::all() {
         let hub = TestHub::start().await;
         let fan = ChatFan::new(account, "Анна");
         hub.messengers.open(platform, &fan.id());
@@ -68,10 +61,10 @@ async fn a_start_deletes_no_withdrawal_in_any_messenger() {
             hub.settled().await;
         }
         let entries = only_ledger(&hub).await;
-        assert_eq!(methods(&entries, Decision::Withdrawn), ["stop-word"], "{kind:?}: {entries:?}");
+        assert_eq!(methods(&entries, Decision::Withdrawn), ["stop-word"], "{messenger:?}: {entries:?}");
         for channel in [Channel::Email, Channel::Sms, Channel::Call] {
             let stands = stands(&hub, &entries, channel);
-            assert!(matches!(stands, Standing::Withdrawn(_)), "{kind:?} {channel:?}: {stands:?}");
+            assert!(matches!(stands, Standing::Withdrawn(_)), "{messenger:?} {channel:?}: {stands:?}");
         }
     }
 }
@@ -79,13 +72,13 @@ async fn a_start_deletes_no_withdrawal_in_any_messenger() {
 #[tokio::test]
 async fn a_bot_that_was_blocked_and_is_let_in_again_may_write_as_before_the_block() {
     for (stops, account, kind) in [
-        (false, Account::Telegram(4_242_001), Kind::Telegram),
-        (true, Account::Telegram(4_242_001), Kind::Telegram),
-        (false, Account::Vk(4_242_003), Kind::Vk),
+        (false, Account::Telegram(4_242_001), Kind::Chat(Messenger::Telegram)),
+        (true, Account::Telegram(4_242_001), Kind::Chat(Messenger::Telegram)),
+        (false, Account::Vk(4_242_003), Kind::Chat(Messenger::Vk)),
     ] {
         let hub = TestHub::start().await;
         let fan = ChatFan::new(account, "Анна");
-        let platform = if kind == Kind::Vk { Platform::Vk } else { Platform::Telegram };
+        let platform = if kind == Kind::Chat(Messenger::Vk) { Platform::Vk } else { Platform::Telegram };
         hub.messengers.open(platform, &fan.id());
         let stop = stops.then(|| fan.say("стоп", 3, *NOW - 40));
         let block = fan.block(4, *NOW - 30);
@@ -97,14 +90,14 @@ async fn a_bot_that_was_blocked_and_is_let_in_again_may_write_as_before_the_bloc
         let now = stands(&hub, &ledger_of(&hub, id.clone()).await, Channel::Messenger);
         assert!(matches!(&now, Standing::Withdrawn(entry) if entry.method == "blocked"), "{now:?}");
         let again = match kind {
-            Kind::Telegram => fan.say("Это снова я", 5, *NOW - 20),
+            Kind::Chat(Messenger::Telegram) => fan.say("Это снова я", 5, *NOW - 20),
             _ => fan.start(None, 5, Timestamp::now().as_second() + 1),
         };
         hub.take(&again).await;
         hub.settled().await;
         let entries = ledger_of(&hub, id.clone()).await;
         assert!(methods(&entries, Decision::Withdrawn).contains(&"blocked"), "{entries:?}");
-        if kind == Kind::Telegram {
+        if kind == Kind::Chat(Messenger::Telegram) {
             let now = stands(&hub, &entries, Channel::Messenger);
             assert!(matches!(now, Standing::Withdrawn(_)), "a message is no word about advertising: {now:?}");
             hub.take(&fan.start(None, 6, *NOW - 10)).await;

@@ -4,7 +4,7 @@ use http::{HeaderMap, header};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use stagedoor_engine::Campaign;
 use stagedoor_model::{
-    breakage,
+    Messenger, breakage,
     token::{FILLED_IN_ENGLISH, FILLED_IN_RUSSIAN},
 };
 
@@ -49,8 +49,8 @@ impl Language {
         }
     }
 
-    /// The words that the WhatsApp link fills in.
-    pub fn whatsapp(self) -> &'static str {
+    /// The words that a link fills in as the person's first message.
+    pub fn filled_in(self) -> &'static str {
         self.say(FILLED_IN_RUSSIAN, FILLED_IN_ENGLISH)
     }
 }
@@ -74,12 +74,16 @@ p{margin:0 0 1.25rem}
 ul{list-style:none;margin:0;padding:0;display:grid;gap:.75rem}
 a.go,button.go{display:block;width:100%;border:0;font:inherit;cursor:pointer;padding:1rem 1.25rem;border-radius:.9rem;color:#fff;font-weight:600;text-decoration:none;text-align:center;min-height:3.5rem}
 a.go:focus-visible,button.go:focus-visible{outline:3px solid #1d1b18;outline-offset:2px}
-.telegram{background:#1a6fa3}.viber{background:#6a55d9}.vk{background:#1f5fb0}
-.messenger{background:#0a62c4}.instagram{background:#b3306e}.whatsapp{background:#117a5b}
 footer{margin-top:2rem;font-size:.85rem;color:#5d574d}
 footer a{color:inherit}
 @media(prefers-color-scheme:dark){body{background:#171614;color:#f1eee8}footer{color:#b0a99c}a.go:focus-visible{outline-color:#fff}}
 ";
+
+/// One style for each messenger, with its colour.
+fn colours() -> String {
+    let style = |one: &Messenger| format!(".{}{{background:{}}}", one.name(), one.info().colour);
+    Messenger::ALL.iter().map(style).collect()
+}
 
 fn document(language: Language, title: &str, inner: Markup) -> Markup {
     html! {
@@ -90,7 +94,7 @@ fn document(language: Language, title: &str, inner: Markup) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="robots" content="noindex, nofollow";
                 title { (title) }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(STYLE)) (PreEscaped(colours())) }
             }
             body { main { (inner) } }
         }
@@ -112,7 +116,7 @@ impl Page<'_> {
             p { (language.say("Выберите мессенджер, и бот пришлёт ваш промокод:", "Choose a messenger, and the bot will send your promo code:")) }
             ul {
                 @for button in &self.buttons {
-                    li { a class={ "go " (button.messenger) } href=(button.href) rel="noopener noreferrer" { (button.title) } }
+                    li { a class={ "go " (button.messenger.name()) } href=(button.href) rel="noopener noreferrer" { (button.messenger.title()) } }
                 }
             }
             footer {

@@ -2,11 +2,11 @@
 //! "instagram"`. `ig.me/m/<username>?ref=<token>` comes back as `referral.ref`. Reads name the message and have no
 //! watermark. An unsent message arrives as `is_deleted`.
 
-use stagedoor_model::Kind;
+use stagedoor_model::Messenger;
 use stagedoor_webhook::{Provider, Source};
 
 use crate::meta;
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
-    meta::page(source, Kind::Instagram, "instagram")
+    meta::page(source, Messenger::Instagram, "instagram")
 }

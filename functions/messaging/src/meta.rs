@@ -8,8 +8,8 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
-    Body, ChatChanged, ChatRef, ChatStarted, Content, Delivered, Event, Kind, MessageHeard, MessageReported, Profile,
-    Token, breakage,
+    Body, ChatChanged, ChatRef, ChatStarted, Content, Delivered, Event, MessageHeard, MessageReported, Messenger,
+    Profile, Token, breakage,
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Secret, Shape, Source, Verified, VerifiedDelivery, odd,
@@ -99,7 +99,7 @@ const OPTIONAL: Shape = Shape {
 struct Page {
     source: Source,
     options: Options,
-    kind: Kind,
+    messenger: Messenger,
     object: &'static str,
 }
 
@@ -107,12 +107,12 @@ struct Page {
 ///
 /// # Errors
 /// A message that names the wrong option.
-pub fn page(source: &Source, kind: Kind, object: &'static str) -> Result<Box<dyn Provider>, String> {
+pub fn page(source: &Source, messenger: Messenger, object: &'static str) -> Result<Box<dyn Provider>, String> {
     let options: Options = source.options()?;
     if options.verify_token.is_empty() || options.name.is_empty() {
         return Err("options.verify_token and options.name (as in m.me/<name> or ig.me/m/<name>) are needed".into());
     }
-    Ok(Box::new(Page { source: source.clone(), options, kind, object }))
+    Ok(Box::new(Page { source: source.clone(), options, messenger, object }))
 }
 
 impl Provider for Page {
@@ -237,7 +237,7 @@ impl Page {
     }
 
     fn person(&self, id: &str) -> Option<ChatRef> {
-        chat(self.kind, self.source.name.as_str(), id, Profile::default())
+        chat(self.messenger, &self.source, id, Profile::default())
     }
 
     /// The facts of a message. `None` if it holds nothing known.

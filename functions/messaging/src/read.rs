@@ -1,12 +1,13 @@
 //! Helpers that the deliveries of several messengers share.
 
 use serde_json::Value;
-use stagedoor_model::{ChatRef, Content, Identifier, Kind, Profile, breakage};
+use stagedoor_model::{ChatRef, Content, Identifier, Messenger, Profile, breakage};
+use stagedoor_webhook::Source;
 pub use stagedoor_webhook::read::{has_list, id, is_true, list, number, second, text, told_millisecond};
 
-/// A chat with an id of the messenger. `scope` is the source if ids differ from bot to bot.
-pub fn chat(kind: Kind, scope: &str, id: &str, profile: Profile) -> Option<ChatRef> {
-    Some(ChatRef { profile, ..ChatRef::of(Identifier::opaque(kind, scope, id)?) })
+/// A person's chat with the bot of a source.
+pub fn chat(messenger: Messenger, source: &Source, id: &str, profile: Profile) -> Option<ChatRef> {
+    Some(ChatRef { profile, ..ChatRef::of(Identifier::chat(messenger, source.name.as_str(), id)?) })
 }
 
 /// Content that is not text. `files` are ids or URLs under which the messenger keeps it.

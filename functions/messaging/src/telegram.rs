@@ -7,7 +7,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
-    Body, ChatChanged, ChatRef, ChatStarted, ContactShared, Content, Event, Identifier, Kind, MessageHeard, Phone,
+    Body, ChatChanged, ChatRef, ChatStarted, ContactShared, Content, Event, Identifier, MessageHeard, Messenger, Phone,
     Profile, Proof, Token, breakage,
 };
 use stagedoor_webhook::{
@@ -15,7 +15,7 @@ use stagedoor_webhook::{
     signature,
 };
 
-use crate::read::{edited, id, is_true, joined, list, number, other, pressed, second, text, words};
+use crate::read::{chat as chat_of, edited, id, is_true, joined, list, number, other, pressed, second, text, words};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -244,8 +244,7 @@ impl Telegram {
             username: text(from, "/username"),
             language: text(from, "/language_code"),
         };
-        let id = Identifier::opaque(Kind::Telegram, "", &user.to_string());
-        Ok(id.map(|id| ChatRef { profile, ..ChatRef::of(id) }))
+        Ok(chat_of(Messenger::Telegram, &self.source, &user.to_string(), profile))
     }
 
     fn message(&self, message: &Value) -> Result<Option<Body>, NotUnderstood> {

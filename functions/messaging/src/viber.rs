@@ -7,8 +7,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 use stagedoor_model::{
-    Body, ChatChanged, ChatRef, ChatStarted, ContactShared, Content, Delivered, Event, Identifier, Kind, MessageHeard,
-    MessageReported, Phone, Profile, Proof, Token, breakage,
+    Body, ChatChanged, ChatRef, ChatStarted, ContactShared, Content, Delivered, Event, Identifier, MessageHeard,
+    MessageReported, Messenger, Phone, Profile, Proof, Token, breakage,
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
@@ -153,7 +153,7 @@ impl Viber {
             language: text(user, "/language"),
         };
         // The id is base64 with + / =. It is not decoded.
-        chat(Kind::Viber, self.source.name.as_str(), &id(user, "/id")?, profile)
+        chat(Messenger::Viber, &self.source, &id(user, "/id")?, profile)
     }
 
     fn started(&self, callback: &Value) -> Option<Body> {

@@ -5,8 +5,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
-    Body, ChatChanged, ChatRef, ChatStarted, Content, Delivered, Event, Kind, MessageHeard, MessageReported, Profile,
-    Token, breakage,
+    Body, ChatChanged, ChatRef, ChatStarted, Content, Delivered, Event, MessageHeard, MessageReported, Messenger,
+    Profile, Token, breakage,
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd, scan,
@@ -221,7 +221,7 @@ impl Vk {
     fn person(&self, user: i64, language: Option<&str>) -> Option<ChatRef> {
         let profile = Profile { language: language.map(str::to_owned), ..Profile::default() };
         // Communities have negative ids, and group chats ids above two thousand million.
-        (1..2_000_000_000).contains(&user).then(|| chat(Kind::Vk, "", &user.to_string(), profile))?
+        (1..2_000_000_000).contains(&user).then(|| chat(Messenger::Vk, &self.source, &user.to_string(), profile))?
     }
 
     fn message(&self, object: &Value) -> Result<Vec<Body>, NotUnderstood> {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
     Body, ChatChanged, ChatRef, ChatStarted, Content, Delivered, Event, Identifier, Kind, MessageHeard,
-    MessageReported, Phone, Profile, Token, breakage,
+    MessageReported, Messenger, Phone, Profile, Token, breakage,
     token::{FILLED_IN_ENGLISH, FILLED_IN_RUSSIAN},
 };
 use stagedoor_webhook::{
@@ -237,7 +237,7 @@ impl Whatsapp {
     fn person(&self, wa_id: Option<String>, user: Option<String>, contact: Option<&Value>) -> Option<ChatRef> {
         let user = user.and_then(|id| Identifier::opaque(Kind::WhatsappUser, self.source.name.as_str(), &id));
         let phone = wa_id.as_ref().and_then(|id| Phone::parse(&format!("+{id}"), self.source.region).ok());
-        let number = wa_id.and_then(|id| Identifier::opaque(Kind::Whatsapp, "", &id));
+        let number = wa_id.and_then(|id| Identifier::chat(Messenger::Whatsapp, "", &id));
         let chat = number.clone().or_else(|| user.clone())?;
         let also: BTreeSet<Identifier> =
             [number, user, phone.map(Identifier::phone)].into_iter().flatten().filter(|one| *one != chat).collect();

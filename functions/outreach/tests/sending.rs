@@ -6,7 +6,9 @@ mod scene;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use scene::{Ahead, Scene, advertising, decided};
-use stagedoor_model::{Body, Event, Identifier, Kind, Notice, QuietHours, SendOutcome, SourceName, Timestamp};
+use stagedoor_model::{
+    Body, Event, Identifier, Kind, Messenger, Notice, QuietHours, SendOutcome, SourceName, Timestamp,
+};
 use stagedoor_ports::{Queue, Sending, Settled};
 
 #[tokio::test]
@@ -225,7 +227,7 @@ async fn advertising_that_bears_no_quiet_hours_keeps_to_those_of_the_house() {
 fn notice(number: u32, changed_at: i64, to: &str) -> Event {
     let mut event = decided(number, 0);
     if let Body::MessageDecided(message) = &mut event.body {
-        message.to = Identifier::opaque(Kind::Telegram, "", to).expect("an id");
+        message.to = Identifier::opaque(Kind::Chat(Messenger::Telegram), "", to).expect("an id");
         let changed_at = Timestamp::from_second(changed_at).expect("a time");
         message.notice = Some(Notice { about: "the show and its holder".into(), joined: BTreeSet::new(), changed_at });
     }

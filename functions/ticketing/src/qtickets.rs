@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
-    Body, CheckIn, Event, Identifier, Kind, Money, Order, OrderBody, OrderState, Refund, ShowRef, Ticket, Timestamp,
+    Body, CheckIn, Event, Identifier, Kind, Messenger, Money, Order, OrderBody, OrderState, Refund, ShowRef, Ticket,
+    Timestamp,
 };
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers,
@@ -140,7 +141,7 @@ impl Qtickets {
         let own = client.id.map(|id| id.to_string());
         identifiers.extend(own.and_then(|id| Identifier::opaque(Kind::Customer, self.source.name.as_str(), &id)));
         let telegram = details.telegram_user.as_ref().map(|user| user.id.to_string());
-        identifiers.extend(telegram.and_then(|id| Identifier::opaque(Kind::Telegram, "", &id)));
+        identifiers.extend(telegram.and_then(|id| Identifier::chat(Messenger::Telegram, "", &id)));
         identifiers
     }
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use stagedoor_model::{
-    Body, CheckIn, Company, Event, Identifier, Item, Kind, LocalInstant, Money, MoneyError, Order, OrderBody,
-    OrderState, Refund, ShowChanged, ShowRef, Ticket, Timestamp, breakage,
+    Body, CheckIn, Company, Event, Identifier, Item, Kind, LocalInstant, Messenger, Money, MoneyError, Order,
+    OrderBody, OrderState, Refund, ShowChanged, ShowRef, Ticket, Timestamp, breakage,
 };
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers,
@@ -197,7 +197,7 @@ impl Shop {
         let customer = buyer.customer_id.as_deref();
         identifiers.extend(customer.and_then(|id| Identifier::opaque(Kind::Customer, self.source.name.as_str(), id)));
         let telegram = buyer.telegram_id.as_deref();
-        identifiers.extend(telegram.and_then(|id| Identifier::opaque(Kind::Telegram, "", id)));
+        identifiers.extend(telegram.and_then(|id| Identifier::chat(Messenger::Telegram, "", id)));
         identifiers
     }
 

@@ -13,10 +13,10 @@ mod viber;
 mod vk;
 mod whatsapp;
 
-use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use stagedoor_config::{Config, SmsProvider};
-use stagedoor_model::{SourceName, TextLimit};
+use stagedoor_model::{Messenger, MessengerInfo, SourceName, TextLimit};
 use stagedoor_ports::Channel;
 use stagedoor_webhook::Source;
 
@@ -30,15 +30,16 @@ pub const EMAIL: &str = "email";
 
 type Build = fn(&Source, Caller) -> Result<Option<Arc<dyn Channel>>, String>;
 
-/// Constructors of all messengers, by provider.
-const CHANNELS: &[(&str, Build)] = &[
-    ("telegram", telegram::build),
-    ("viber", viber::build),
-    ("vk", vk::build),
-    ("messenger", messenger::build),
-    ("instagram", messenger::build),
-    ("whatsapp", whatsapp::build),
-];
+/// The constructor of a messenger's channel.
+fn build_of(messenger: Messenger) -> Build {
+    match messenger {
+        Messenger::Telegram => telegram::build,
+        Messenger::Viber => viber::build,
+        Messenger::Vk => vk::build,
+        Messenger::Messenger | Messenger::Instagram => messenger::build,
+        Messenger::Whatsapp => whatsapp::build,
+    }
+}
 
 /// Creates the channels that can send, by source. A source without a token only receives.
 ///
@@ -54,8 +55,9 @@ pub fn channels(config: &Config) -> Result<BTreeMap<SourceName, Arc<dyn Channel>
     }
     let caller = Caller::new()?;
     for source in config.sources_of("messaging") {
-        let Some((_, build)) = CHANNELS.iter().find(|(provider, _)| *provider == source.provider) else { continue };
-        let built = build(&source, caller.clone()).map_err(|error| format!("{}: {error}", source.name))?;
+        let Some(messenger) = Messenger::named(&source.provider) else { continue };
+        let built =
+            build_of(messenger)(&source, caller.clone()).map_err(|error| format!("{}: {error}", source.name))?;
         channels.extend(built.map(|channel| (source.name.clone(), channel)));
     }
     if let Some(sms) = &config.sms {
@@ -68,14 +70,9 @@ pub fn channels(config: &Config) -> Result<BTreeMap<SourceName, Arc<dyn Channel>
     Ok(channels)
 }
 
-/// The rate of a constant, in messages a second.
-fn rate(per_second: u32) -> NonZeroU32 {
-    NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN)
-}
-
-/// A button's label, shortened with a mark if it exceeds `most` UTF-16 units. `check-config` refuses such labels.
-fn label(text: &str, most: usize) -> String {
-    TextLimit::utf16(most).shortened(text)
+/// A button's label, shortened with a mark if it exceeds the messenger's limit. `check-config` refuses such labels.
+fn label(text: &str, messenger: &MessengerInfo) -> String {
+    messenger.label.map_or_else(|| text.to_owned(), |most| TextLimit::utf16(most).shortened(text))
 }
 
 /// The text followed by an address. `outreach` has left room for it.

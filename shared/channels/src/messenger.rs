@@ -7,44 +7,43 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use stagedoor_model::{MessageDecided, TextLimit};
+use stagedoor_model::{MessageDecided, Messenger, MessengerInfo, TextLimit};
 use stagedoor_ports::{Channel, Sending};
 use stagedoor_webhook::Source;
 
 use crate::{
     call::{Answer, Caller, option},
-    label, rate, with_address,
+    label, with_address,
 };
 
-const DAY: Duration = Duration::from_secs(24 * 3_600);
-
-struct Messenger {
+struct Page {
     url: String,
     token: String,
-    /// Maximum length of plain text: 2,000 UTF-16 units, or 1,000 bytes for Instagram.
-    longest: TextLimit,
+    /// Messenger or Instagram.
+    own: &'static MessengerInfo,
     caller: Caller,
 }
 
 pub fn build(source: &Source, caller: Caller) -> Result<Option<Arc<dyn Channel>>, String> {
     let api = option(source, "api").unwrap_or_else(|| "https://graph.facebook.com/v25.0".into());
-    let longest = match source.provider.as_str() {
-        "instagram" => TextLimit::bytes(1_000),
-        _ => TextLimit::utf16(2_000),
+    let own = match source.provider.as_str() {
+        "instagram" => Messenger::Instagram,
+        _ => Messenger::Messenger,
     };
+    let own = own.info();
     let channel = option(source, "token").map(|token| {
         let url = format!("{}/me/messages", api.trim_end_matches('/'));
-        Arc::new(Messenger { url, token, longest, caller }) as Arc<dyn Channel>
+        Arc::new(Page { url, token, own, caller }) as Arc<dyn Channel>
     });
     Ok(channel)
 }
 
 #[async_trait]
-impl Channel for Messenger {
+impl Channel for Page {
     async fn send(&self, _: &str, message: &MessageDecided) -> Sending {
         let body = json!({
             "recipient": { "id": message.to.value() }, "messaging_type": "RESPONSE",
-            "message": content(message),
+            "message": content(message, self.own),
         });
         // The query could hold the token too, but servers on the way log queries.
         let request = self.caller.post(&self.url).bearer_auth(&self.token).json(&body);
@@ -55,23 +54,23 @@ impl Channel for Messenger {
     }
 
     fn limit(&self) -> Option<TextLimit> {
-        Some(self.longest)
+        Some(self.own.text)
     }
 
     fn rate(&self) -> NonZeroU32 {
-        rate(40)
+        self.own.rate
     }
 
     fn window(&self) -> Option<Duration> {
-        Some(DAY)
+        self.own.window
     }
 }
 
-fn content(message: &MessageDecided) -> Value {
+fn content(message: &MessageDecided, own: &MessengerInfo) -> Value {
     match &message.button {
         // A template's text has at most 640 characters. A longer text is sent plain, with the address in it.
         Some(button) if message.text.chars().count() <= 640 => {
-            let button = json!({ "type": "web_url", "url": button.url, "title": label(&button.label, 20) });
+            let button = json!({ "type": "web_url", "url": button.url, "title": label(&button.label, own) });
             let payload = json!({ "template_type": "button", "text": message.text, "buttons": [button] });
             json!({ "attachment": { "type": "template", "payload": payload } })
         }
@@ -81,7 +80,7 @@ fn content(message: &MessageDecided) -> Value {
                 .choices
                 .iter()
                 .take(13)
-                .map(|choice| json!({ "content_type": "text", "title": label(choice, 20), "payload": choice }))
+                .map(|choice| json!({ "content_type": "text", "title": label(choice, own), "payload": choice }))
                 .collect();
             match replies.is_empty() {
                 true => json!({ "text": message.text }),

@@ -6,14 +6,13 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use stagedoor_model::{MessageDecided, TextLimit};
+use stagedoor_model::{MessageDecided, Messenger, MessengerInfo, TextLimit};
 use stagedoor_ports::{Channel, Sending};
 use stagedoor_webhook::Source;
 
-use crate::{
-    call::{Answer, Caller, option},
-    rate,
-};
+use crate::call::{Answer, Caller, option};
+
+const OWN: &MessengerInfo = Messenger::Telegram.info();
 
 struct Telegram {
     /// URL with the token in it, as the API requires. It is never logged.
@@ -47,15 +46,15 @@ impl Channel for Telegram {
     }
 
     fn limit(&self) -> Option<TextLimit> {
-        Some(TextLimit::utf16(4_096))
+        Some(OWN.text)
     }
 
     fn rate(&self) -> NonZeroU32 {
-        rate(30)
+        OWN.rate
     }
 
     fn pause(&self) -> Duration {
-        Duration::from_secs(1)
+        OWN.pause
     }
 }
 

@@ -6,14 +6,13 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use stagedoor_model::{MessageDecided, TextLimit};
+use stagedoor_model::{MessageDecided, Messenger, MessengerInfo, TextLimit};
 use stagedoor_ports::{Channel, Sending};
 use stagedoor_webhook::Source;
 
-use crate::{
-    call::{Answer, Caller, option},
-    rate,
-};
+use crate::call::{Answer, Caller, option};
+
+const OWN: &MessengerInfo = Messenger::Viber.info();
 
 struct Viber {
     url: String,
@@ -56,11 +55,11 @@ impl Channel for Viber {
     }
 
     fn limit(&self) -> Option<TextLimit> {
-        Some(TextLimit::utf16(7_000))
+        Some(OWN.text)
     }
 
     fn rate(&self) -> NonZeroU32 {
-        rate(50)
+        OWN.rate
     }
 }
 

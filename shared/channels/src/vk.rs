@@ -7,19 +7,20 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use stagedoor_model::{MessageDecided, TextLimit};
+use stagedoor_model::{MessageDecided, Messenger, MessengerInfo, TextLimit};
 use stagedoor_ports::{Channel, Sending, Settled};
 use stagedoor_webhook::Source;
 
 use crate::{
     call::{Answer, Caller, option},
-    label, rate,
+    label,
 };
 
 const VERSION: &str = "5.199";
-/// Maximum length of a button's label and payload in characters (dev.vk.com/api/bots/development/keyboard).
-const LABEL: usize = 40;
+/// Maximum length of a button's payload in characters (dev.vk.com/api/bots/development/keyboard).
 const PAYLOAD: usize = 255;
+
+const OWN: &MessengerInfo = Messenger::Vk.info();
 
 struct Vk {
     url: String,
@@ -56,11 +57,11 @@ impl Channel for Vk {
     }
 
     fn limit(&self) -> Option<TextLimit> {
-        Some(TextLimit::utf16(9_000))
+        Some(OWN.text)
     }
 
     fn rate(&self) -> NonZeroU32 {
-        rate(20)
+        OWN.rate
     }
 }
 
@@ -73,7 +74,7 @@ fn random_id(decision: &str) -> i32 {
 
 fn keyboard(message: &MessageDecided) -> Option<Value> {
     if let Some(button) = &message.button {
-        let action = json!({ "type": "open_link", "link": button.url, "label": label(&button.label, LABEL) });
+        let action = json!({ "type": "open_link", "link": button.url, "label": label(&button.label, OWN) });
         return Some(json!({ "inline": true, "buttons": [[{ "action": action }]] }));
     }
     let keys: Vec<Value> =
@@ -85,8 +86,8 @@ fn keyboard(message: &MessageDecided) -> Option<Value> {
 fn key(choice: &str) -> Value {
     let payload = json!({ "command": choice }).to_string();
     match payload.chars().count() <= PAYLOAD {
-        true => json!({ "type": "text", "label": label(choice, LABEL), "payload": payload }),
-        false => json!({ "type": "text", "label": label(choice, LABEL) }),
+        true => json!({ "type": "text", "label": label(choice, OWN), "payload": payload }),
+        false => json!({ "type": "text", "label": label(choice, OWN) }),
     }
 }
 

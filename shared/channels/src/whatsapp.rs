@@ -6,18 +6,16 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use stagedoor_model::{Kind, MessageDecided, TextLimit};
+use stagedoor_model::{Kind, MessageDecided, Messenger, MessengerInfo, TextLimit};
 use stagedoor_ports::{Channel, Sending, Settled};
 use stagedoor_webhook::Source;
 
 use crate::{
     call::{Answer, Caller, option},
-    label, rate, with_address,
+    label, with_address,
 };
 
-/// Maximum length of plain text in UTF-16 units.
-const MAX_LENGTH: usize = 4_096;
-const DAY: Duration = Duration::from_secs(24 * 3_600);
+const OWN: &MessengerInfo = Messenger::Whatsapp.info();
 
 struct Whatsapp {
     url: String,
@@ -60,24 +58,22 @@ impl Channel for Whatsapp {
     }
 
     fn limit(&self) -> Option<TextLimit> {
-        Some(TextLimit::utf16(MAX_LENGTH))
+        Some(OWN.text)
     }
 
     fn rate(&self) -> NonZeroU32 {
-        // A number has 80 messages a second by default, including incoming ones (developers.facebook.com/documentation/
-        // business-messaging/whatsapp/throughput). A quarter is left for those.
-        rate(60)
+        OWN.rate
     }
 
     fn window(&self) -> Option<Duration> {
-        Some(DAY)
+        OWN.window
     }
 }
 
 fn content(message: &MessageDecided) -> (&'static str, Value) {
     match &message.button {
         Some(button) if message.text.chars().count() <= 1_024 => {
-            let parameters = json!({ "display_text": label(&button.label, 20), "url": button.url });
+            let parameters = json!({ "display_text": label(&button.label, OWN), "url": button.url });
             let action = json!({ "name": "cta_url", "parameters": parameters });
             ("interactive", json!({ "type": "cta_url", "body": { "text": message.text }, "action": action }))
         }

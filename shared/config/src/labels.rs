@@ -1,16 +1,13 @@
 //! Lengths of button labels. A label that a messenger would cut is an error in the config.
 
 use stagedoor_engine::Localised;
-use stagedoor_model::{TextLimit, breakage};
+use stagedoor_model::{Messenger, TextLimit, breakage};
 use toml::de::DeTable;
 
 use crate::conversation::table;
 
 /// Maximum length of a menu line in characters.
 pub(crate) const MENU_LINE: usize = 100;
-
-/// Maximum length of a URL button's label in characters, by provider (developers.facebook.com, dev.vk.com).
-const LABELS: [(&str, usize); 4] = [("whatsapp", 20), ("messenger", 20), ("instagram", 20), ("vk", 40)];
 
 /// The messenger of this config with the shortest labels, and its maximum in characters.
 pub(crate) struct Shortest {
@@ -24,8 +21,8 @@ impl Shortest {
         let sources = table(root, "source").into_iter().filter_map(|(source, value)| {
             let text = |key: &str| Some(value.get_ref().get(key)?.get_ref().as_str()?.to_owned());
             let provider = text("provider").filter(|_| text("function").as_deref() == Some("messaging"))?;
-            let (_, most) = LABELS.iter().find(|(known, _)| *known == provider)?;
-            Some(Self { source, most: *most })
+            let most = Messenger::named(&provider)?.info().label?;
+            Some(Self { source, most })
         });
         sources.min_by_key(|one| one.most)
     }

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, tz::TimeZone};
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Conversation, Fact, Kind, Message, MessageContent, SourceName, Timestamp, breakage, clean_name};
+use stagedoor_model::{
+    Conversation, Fact, Kind, Message, MessageContent, Messenger, ProfileLink, SourceName, Timestamp, breakage,
+    clean_name,
+};
 
 use crate::{Catalog, Intent, Person, PersonId, turns};
 
@@ -94,15 +97,7 @@ pub struct TaskDraft {
 
 /// Returns the common name of a chat's channel.
 pub fn channel_title(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Telegram => "Telegram",
-        Kind::Viber => "Viber",
-        Kind::Vk => "VK",
-        Kind::Messenger => "Messenger",
-        Kind::Instagram => "Instagram",
-        Kind::Whatsapp | Kind::WhatsappUser => "WhatsApp",
-        _ => "SMS",
-    }
+    kind.messenger().map_or("SMS", Messenger::title)
 }
 
 /// Returns the chats in messengers, and SMS conversations in which the person ever wrote. Messages from us alone are no
@@ -151,15 +146,18 @@ fn address(conversation: &Conversation) -> String {
     let profile = conversation.profile.as_ref().map(|(_, profile)| profile);
     let username = profile.and_then(|profile| profile.username.as_deref());
     let nickname = profile.and_then(|profile| profile.nickname.as_deref());
-    match (conversation.chat.kind(), username) {
-        (Kind::Telegram, Some(username)) => format!("https://t.me/{username}"),
-        (Kind::Vk, _) => format!("https://vk.com/id{}", conversation.chat.value()),
-        (Kind::Whatsapp, _) => format!("https://wa.me/{}", conversation.chat.value()),
-        _ => {
-            let named = nickname.and_then(clean_name).filter(|_| !breakage::is_on("invisible-address"));
-            named.unwrap_or_else(|| conversation.chat.value().to_owned())
-        }
-    }
+    let (kind, id) = (conversation.chat.kind(), conversation.chat.value());
+    // An id of WhatsApp that hides the phone opens no chat.
+    let messenger = kind.messenger().filter(|_| kind != Kind::WhatsappUser);
+    let link = messenger.and_then(|messenger| messenger.info().profile);
+    let url = link.and_then(|link| match link {
+        ProfileLink::ByUsername(base) => Some(format!("{base}{}", username?)),
+        ProfileLink::ById(base) => Some(format!("{base}{id}")),
+    });
+    url.unwrap_or_else(|| {
+        let named = nickname.and_then(clean_name).filter(|_| !breakage::is_on("invisible-address"));
+        named.unwrap_or_else(|| id.to_owned())
+    })
 }
 
 /// Returns a note with the messages and forms that no note holds yet, or `None` if there are none. `noted` holds the

@@ -6,8 +6,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{
-    Conversation, Email, Fact, Identifier, Kind, Phone, Promo, Record, RecordKey, Rung, SECOND_CRM, SourceName,
-    Submission, Timestamp, TrackedLink, Verdict, breakage, clean_name,
+    Conversation, Email, Fact, Identifier, Kind, Messenger, Phone, Promo, Record, RecordKey, Rung, SECOND_CRM,
+    SourceName, Submission, Timestamp, TrackedLink, Verdict, breakage, clean_name,
 };
 use uuid::Uuid;
 
@@ -230,9 +230,18 @@ impl Person {
             !told
                 && record.identifiers.iter().chain(&record.claims).any(|identifier| match identifier.kind() {
                     Kind::Phone | Kind::Email | Kind::CrmContact => true,
-                    Kind::Telegram => !chat,
+                    // Shops tell the Telegram id of a buyer.
+                    Kind::Chat(messenger) => messenger == Messenger::Telegram && !chat,
                     Kind::Typed => identifier.is_unread(),
-                    _ => false,
+                    Kind::CrmLead
+                    | Kind::Order
+                    | Kind::Payment
+                    | Kind::Customer
+                    | Kind::SiteUser
+                    | Kind::WhatsappUser
+                    | Kind::Link
+                    | Kind::Visitor
+                    | Kind::Cookie => false,
                 })
         })
     }

@@ -10,7 +10,7 @@ use stagedoor_engine::{
 };
 use stagedoor_model::{
     Body, ChatRef, ChatStarted, Content, Conversation, Event, EventId, FormSubmitted, Identifier, Kind, MessageHeard,
-    Proof, Record, Region,
+    Messenger, Proof, Record, Region,
 };
 use world::{World, at, chat, issued, phone, shared, source, started};
 
@@ -198,7 +198,12 @@ fn every_line_is_in_one_note_and_a_note_holds_what_a_crm_takes() {
     let mut world = World::default();
     let mut records = vec![shared(1, phone(1), 0)];
     for n in 0..90_u8 {
-        let kind = [Kind::Telegram, Kind::Viber, Kind::Vk, Kind::Messenger][usize::from(n % 4)];
+        let kind = [
+            Kind::Chat(Messenger::Telegram),
+            Kind::Chat(Messenger::Viber),
+            Kind::Chat(Messenger::Vk),
+            Kind::Chat(Messenger::Messenger),
+        ][usize::from(n % 4)];
         let mut chat = ChatRef::of(Identifier::opaque(kind, "", "700001").expect("valid"));
         chat.also.insert(phone(1));
         let content = Content::Other {

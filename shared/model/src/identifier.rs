@@ -4,13 +4,11 @@ use std::{fmt, str::FromStr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Email, Phone};
+use crate::{Email, IdForm, Messenger, Phone};
 
 /// What sort of name for a person this is. The order is the order of trust: when one record's identifiers would
 /// land on two people, the record stays with its first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemas", derive(JsonSchema))]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A contact's id in the CRM.
     CrmContact,
@@ -24,18 +22,8 @@ pub enum Kind {
     Customer,
     /// The site's own user id. A person has one a site.
     SiteUser,
-    /// Telegram's numeric user id, the same for every bot.
-    Telegram,
-    /// Viber's user id. Another one for every bot, so its scope is the source.
-    Viber,
-    /// VK's numeric user id, the same for every community.
-    Vk,
-    /// Messenger's page-scoped id; its scope is the source.
-    Messenger,
-    /// Instagram's account-scoped id; its scope is the source.
-    Instagram,
-    /// `wa_id`: a phone without its plus, as WhatsApp spells it.
-    Whatsapp,
+    /// A person's id in a messenger. [`MessengerInfo::ids`](crate::MessengerInfo) says whether its scope is the source.
+    Chat(Messenger),
     /// WhatsApp's business-scoped user id, for people who hide their phone; its scope is the source.
     WhatsappUser,
     Phone,
@@ -53,30 +41,81 @@ pub enum Kind {
 }
 
 impl Kind {
-    const NAMES: [(Kind, &'static str); 19] = [
-        (Kind::CrmContact, "crm_contact"),
-        (Kind::Order, "order"),
-        (Kind::Payment, "payment"),
-        (Kind::CrmLead, "crm_lead"),
-        (Kind::Customer, "customer"),
-        (Kind::SiteUser, "site_user"),
-        (Kind::Telegram, "telegram"),
-        (Kind::Viber, "viber"),
-        (Kind::Vk, "vk"),
-        (Kind::Messenger, "messenger"),
-        (Kind::Instagram, "instagram"),
-        (Kind::Whatsapp, "whatsapp"),
-        (Kind::WhatsappUser, "whatsapp_user"),
-        (Kind::Phone, "phone"),
-        (Kind::Email, "email"),
-        (Kind::Link, "link"),
-        (Kind::Visitor, "visitor"),
-        (Kind::Cookie, "cookie"),
-        (Kind::Typed, "typed"),
+    const BESIDE_CHATS: [Kind; 13] = [
+        Kind::CrmContact,
+        Kind::Order,
+        Kind::Payment,
+        Kind::CrmLead,
+        Kind::Customer,
+        Kind::SiteUser,
+        Kind::WhatsappUser,
+        Kind::Phone,
+        Kind::Email,
+        Kind::Link,
+        Kind::Visitor,
+        Kind::Cookie,
+        Kind::Typed,
     ];
 
+    /// All kinds.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::BESIDE_CHATS.into_iter().chain(Messenger::ALL.iter().copied().map(Self::Chat))
+    }
+
+    /// The kind with this stored name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|kind| kind.name() == name)
+    }
+
+    /// Stored name. It stands before an identifier's value.
     pub fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+        match self {
+            Self::CrmContact => "crm_contact",
+            Self::Order => "order",
+            Self::Payment => "payment",
+            Self::CrmLead => "crm_lead",
+            Self::Customer => "customer",
+            Self::SiteUser => "site_user",
+            Self::Chat(messenger) => messenger.name(),
+            Self::WhatsappUser => "whatsapp_user",
+            Self::Phone => "phone",
+            Self::Email => "email",
+            Self::Link => "link",
+            Self::Visitor => "visitor",
+            Self::Cookie => "cookie",
+            Self::Typed => "typed",
+        }
+    }
+
+    /// The messenger whose chats this kind names. `None` for other kinds.
+    pub fn messenger(self) -> Option<Messenger> {
+        match self {
+            Self::Chat(messenger) => Some(messenger),
+            Self::WhatsappUser => Some(Messenger::Whatsapp),
+            Self::CrmContact
+            | Self::Order
+            | Self::Payment
+            | Self::CrmLead
+            | Self::Customer
+            | Self::SiteUser
+            | Self::Phone
+            | Self::Email
+            | Self::Link
+            | Self::Visitor
+            | Self::Cookie
+            | Self::Typed => None,
+        }
+    }
+
+    /// True if every source has ids of its own, so that an identifier needs its source as scope.
+    fn is_scoped(self) -> bool {
+        match self {
+            Self::Chat(messenger) => messenger.info().ids == IdForm::PerBot,
+            Self::Customer | Self::Order | Self::Payment | Self::SiteUser | Self::WhatsappUser | Self::Visitor => true,
+            Self::CrmContact | Self::CrmLead | Self::Phone | Self::Email | Self::Link | Self::Cookie | Self::Typed => {
+                false
+            }
+        }
     }
 
     /// A strong identifier joins two people into one, a weak one only hints.
@@ -91,22 +130,43 @@ impl Kind {
 
     /// Names a chat in a messenger.
     pub fn is_chat(self) -> bool {
-        matches!(
-            self,
-            Kind::Telegram
-                | Kind::Viber
-                | Kind::Vk
-                | Kind::Messenger
-                | Kind::Instagram
-                | Kind::Whatsapp
-                | Kind::WhatsappUser
-        )
+        self.messenger().is_some()
     }
 
     /// A person has at most one of these in one scope; a join that would give two waits for a manager.
     pub fn is_exclusive(self) -> bool {
         matches!(self, Kind::Customer | Kind::SiteUser)
     }
+
+    /// True if ids of this kind begin with a minus only where they name a group.
+    fn is_never_negative(self) -> bool {
+        let form = self.messenger().map(|messenger| messenger.info().ids);
+        self != Self::WhatsappUser && matches!(form, Some(IdForm::Number | IdForm::Phone))
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::named(&name).ok_or_else(|| serde::de::Error::custom(expected()))
+    }
+}
+
+/// The kinds that people may name, as a sentence.
+fn expected() -> String {
+    let form = |kind: Kind| match (kind, kind.is_scoped()) {
+        (Kind::Cookie, _) => "cookie/<name>".to_owned(),
+        (_, true) => format!("{}/<source>", kind.name()),
+        (_, false) => kind.name().to_owned(),
+    };
+    let names: Vec<String> = Kind::all().filter(|kind| *kind != Kind::Typed).map(form).collect();
+    format!("unknown kind of identifier, expected one of {}", names.join(", "))
 }
 
 /// What stands where an id is missing, in small letters. Zeros and marks alone are placeholders, too.
@@ -145,9 +205,7 @@ pub struct Identifier {
 pub enum ParseIdentifierError {
     #[error("expected kind:value, for example phone:+79161234567 or email:anna@example.com")]
     Shape,
-    #[error(
-        "unknown kind of identifier, expected one of phone, email, telegram, vk, whatsapp, viber/<source>, messenger/<source>, instagram/<source>, whatsapp_user/<source>, link, customer/<source>, order/<source>, payment/<source>, crm_contact, crm_lead, site_user/<source>, visitor/<source>, cookie/<name>"
-    )]
+    #[error("{}", expected())]
     Kind,
     #[error("the phone is not valid E.164")]
     Phone,
@@ -170,6 +228,12 @@ impl Identifier {
         Self::stored(kind, scope, value).filter(|one| !one.is_placeholder())
     }
 
+    /// A person's id in a messenger, at this source. The scope is the source where every bot has ids of its own.
+    pub fn chat(messenger: Messenger, source: &str, id: &str) -> Option<Self> {
+        let scope = if messenger.info().ids == IdForm::PerBot { source } else { "" };
+        Self::opaque(Kind::Chat(messenger), scope, id)
+    }
+
     /// The same of an id that was stored before placeholders were told apart.
     fn stored(kind: Kind, scope: &str, value: &str) -> Option<Self> {
         let value = value.trim();
@@ -189,8 +253,7 @@ impl Identifier {
         }
         let value = self.value.to_lowercase();
         let is_zero = value.chars().all(|c| c == '0' || !c.is_alphanumeric());
-        let is_person = matches!(self.kind, Kind::Telegram | Kind::Vk | Kind::Whatsapp);
-        is_zero || PLACEHOLDERS.contains(&value.as_str()) || is_person && value.starts_with('-')
+        is_zero || PLACEHOLDERS.contains(&value.as_str()) || self.kind.is_never_negative() && value.starts_with('-')
     }
 
     /// The mark under which this identifier is known to be shared where it was only typed.
@@ -244,11 +307,7 @@ impl FromStr for Identifier {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (head, value) = text.split_once(':').ok_or(ParseIdentifierError::Shape)?;
         let (name, scope) = head.split_once('/').unwrap_or((head, ""));
-        let kind = Kind::NAMES
-            .iter()
-            .find(|(_, known)| *known == name)
-            .map(|(kind, _)| *kind)
-            .ok_or(ParseIdentifierError::Kind)?;
+        let kind = Kind::named(name).ok_or(ParseIdentifierError::Kind)?;
         match kind {
             Kind::Phone => Phone::try_from(value.to_owned()).map(Self::phone).map_err(|_| ParseIdentifierError::Phone),
             Kind::Email => Email::parse(value).map(Self::email).map_err(|_| ParseIdentifierError::Email),
@@ -325,9 +384,7 @@ mod tests {
             "00000000-0000-0000-0000-000000000000",
             "Гость",
         ];
-        let opaque = Kind::NAMES.map(|(kind, _)| kind);
-        let opaque =
-            opaque.into_iter().filter(|kind| !matches!(kind, Kind::Phone | Kind::Email | Kind::Typed | Kind::Order));
+        let opaque = Kind::all().filter(|kind| !matches!(kind, Kind::Phone | Kind::Email | Kind::Typed | Kind::Order));
         for kind in opaque {
             for value in nobody {
                 assert_eq!(Identifier::opaque(kind, "shop", value), None, "{}:{value}", kind.name());
@@ -336,7 +393,7 @@ mod tests {
                 assert!(Identifier::opaque(kind, "shop", value).is_some(), "{}:{value}", kind.name());
             }
         }
-        assert_eq!(Identifier::opaque(Kind::Telegram, "", "-1001234567890"), None);
+        assert_eq!(Identifier::opaque(Kind::Chat(Messenger::Telegram), "", "-1001234567890"), None);
         let stored: Identifier = "customer/opera:0".parse().expect("an earlier version stored it");
         assert!(stored.is_placeholder());
     }

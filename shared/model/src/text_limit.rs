@@ -19,11 +19,11 @@ pub enum TextUnit {
 }
 
 impl TextLimit {
-    pub fn utf16(most: usize) -> Self {
+    pub const fn utf16(most: usize) -> Self {
         Self { most, unit: TextUnit::Utf16 }
     }
 
-    pub fn bytes(most: usize) -> Self {
+    pub const fn bytes(most: usize) -> Self {
         Self { most, unit: TextUnit::Bytes }
     }
 

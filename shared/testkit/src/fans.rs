@@ -2,6 +2,7 @@
 //! the samples in `events/`.
 
 use serde_json::{Value, json};
+use stagedoor_model::Messenger;
 
 use crate::{SignedRequest, hmac_sha256_hex, json as posted};
 
@@ -13,6 +14,19 @@ pub enum Account {
     Vk(u64),
     Messenger(u64),
     Whatsapp(String),
+}
+
+impl Account {
+    /// An account of somebody at this messenger, with an id of the usual form. Instagram's users are Messenger's here.
+    pub fn sample(messenger: Messenger) -> Self {
+        match messenger {
+            Messenger::Telegram => Self::Telegram(5_342_492_667),
+            Messenger::Viber => Self::Viber("01234567890A=".into()),
+            Messenger::Vk => Self::Vk(578_716_413),
+            Messenger::Messenger | Messenger::Instagram => Self::Messenger(1_476_077_422_222_289),
+            Messenger::Whatsapp => Self::Whatsapp("79161234567".into()),
+        }
+    }
 }
 
 /// A fan with an account and a nickname.

@@ -18,7 +18,9 @@ use stagedoor::{
     backup::{FolderState, UNFINISHED, advertising, backup, backup_until, restore},
     bind, read_config, start,
 };
-use stagedoor_model::{Body, Event, EventId, Identifier, Kind, MessageDecided, SendOutcome, SourceName, Timestamp};
+use stagedoor_model::{
+    Body, Event, EventId, Identifier, Kind, MessageDecided, Messenger, SendOutcome, SourceName, Timestamp,
+};
 
 use super::stop::{Machine, ended, orders_without_end, signal, until, within};
 
@@ -107,7 +109,7 @@ impl Machine {
 
 fn decided(chat: u64, marketing: bool) -> Event {
     let (source, now) = (SourceName::new("telegram").expect("a name"), Timestamp::now());
-    let to = Identifier::opaque(Kind::Telegram, "", &chat.to_string()).expect("an id");
+    let to = Identifier::opaque(Kind::Chat(Messenger::Telegram), "", &chat.to_string()).expect("an id");
     let until = now + jiff::SignedDuration::from_hours(2);
     let campaign = marketing.then(|| "cart".to_owned());
     let message = MessageDecided {

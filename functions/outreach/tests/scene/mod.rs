@@ -11,7 +11,8 @@ use std::{
 use async_trait::async_trait;
 use stagedoor_engine::{Group, Guards, SendingPolicy, fold};
 use stagedoor_model::{
-    Body, ChatChanged, ChatRef, Event, EventId, Identifier, Kind, MessageDecided, MessageSent, SourceName, Timestamp,
+    Body, ChatChanged, ChatRef, Event, EventId, Identifier, Kind, MessageDecided, MessageSent, Messenger, SourceName,
+    Timestamp,
 };
 use stagedoor_outreach::{Outreach, RateLimit};
 use stagedoor_ports::{
@@ -120,7 +121,7 @@ pub fn decided(number: u32, heard_hours_ago: i64) -> Event {
         heard_at: Some(heard_at),
         ..MessageDecided::new(
             bot(),
-            Identifier::opaque(Kind::Telegram, "", "5342492667").expect("an id"),
+            Identifier::opaque(Kind::Chat(Messenger::Telegram), "", "5342492667").expect("an id"),
             "Ваш промокод".into(),
             now + jiff::SignedDuration::from_hours(1),
         )
@@ -132,7 +133,7 @@ pub fn decided(number: u32, heard_hours_ago: i64) -> Event {
 /// With advertising for somebody who consents, as far as the store knows.
 pub async fn advertising(scene: &Scene, consents: bool) -> Event {
     let mut event = decided(9, 0);
-    let chat = Identifier::opaque(Kind::Telegram, "", "5342492667").expect("an id");
+    let chat = Identifier::opaque(Kind::Chat(Messenger::Telegram), "", "5342492667").expect("an id");
     let may = Event::new(
         &bot(),
         EventId::derive(&bot(), &["may"]),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use http::Method;
 use serde_json::{Value, json};
 use stagedoor_engine::Parting;
-use stagedoor_model::{Email, Identifier, Kind, Phone, Region, breakage};
+use stagedoor_model::{Email, Identifier, Kind, Messenger, Phone, Region, breakage};
 use stagedoor_ports::{CrmError, Gone, WriteOutcome};
 
 use crate::amocrm::{
@@ -126,7 +126,8 @@ fn cleared(held: &Value, parting: &Parting, schema: &Schema, region: Region) -> 
     if let Some((id, field)) = own("STAGEDOOR_TELEGRAM") {
         let value =
             field.pointer("/values/0/value").map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned));
-        let is_theirs = |one: &Identifier| one.kind() == Kind::Telegram && Some(one.value()) == value.as_deref();
+        let is_theirs =
+            |one: &Identifier| one.kind() == Kind::Chat(Messenger::Telegram) && Some(one.value()) == value.as_deref();
         fields.extend(parting.values.iter().any(is_theirs).then(|| empty(id)));
     }
     if parting.values.iter().any(|one| one.kind().is_chat()) {

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use stagedoor_engine::Parting;
-use stagedoor_model::{Email, Identifier, Kind, Phone, breakage};
+use stagedoor_model::{Email, Identifier, Kind, Messenger, Phone, breakage};
 use stagedoor_ports::{Gone, WriteOutcome};
 
 use crate::vtiger::{
@@ -54,7 +54,8 @@ impl Vtiger {
                 fields.insert(place.into(), "".into());
             }
         }
-        let is_theirs = |one: &Identifier, value: &str| one.kind() == Kind::Telegram && one.value() == value;
+        let is_theirs =
+            |one: &Identifier, value: &str| one.kind() == Kind::Chat(Messenger::Telegram) && one.value() == value;
         if let Some(field) = schema.contacts.own("telegram") {
             let standing = text(field);
             if parting.values.iter().any(|one| is_theirs(one, &standing)) {

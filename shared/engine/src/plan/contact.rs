@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Fact, Identifier, Kind, Record, breakage, clean_name};
+use stagedoor_model::{Fact, Identifier, Kind, Messenger, Record, breakage, clean_name};
 
 use crate::{
     Catalog, Marketing, Person, bearer_of, chats, invoices,
@@ -18,7 +18,8 @@ pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &CrmState, co
     let emails: Vec<String> = person.shown_emails().iter().map(|email| email.as_str().to_owned()).collect();
     let new = |values: Vec<String>| values.into_iter().filter(|value| !had.contains(value)).collect::<Vec<_>>();
     let (mut phones, mut emails) = (new(phones), new(emails));
-    let telegram = person.identifiers().iter().find(|i| i.kind() == Kind::Telegram).map(|i| i.value().to_owned());
+    let telegram =
+        person.identifiers().iter().find(|i| i.kind() == Kind::Chat(Messenger::Telegram)).map(|i| i.value().to_owned());
     let mut news = telegram.is_some();
     let is_anothers = link.contact.last_sent.is_none() && bears_id_of_another(person, contact);
     let is_misnamed = bears_stand_in(person, contact) || bears_name_of_another(person, link, contact);

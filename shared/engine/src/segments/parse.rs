@@ -1,6 +1,6 @@
 //! A recursive-descent parser for rules. Each error has its place.
 
-use stagedoor_model::Channel;
+use stagedoor_model::{Channel, Messenger};
 
 use super::language::{Count, Moment, Op, Rule, Test, Text, Wrong};
 use crate::Stage;
@@ -350,9 +350,12 @@ impl Parser {
 
     fn way(&mut self, at: usize) -> Read<String> {
         let name = self.needs_name(at, "reached", "reached(telegram)")?;
-        match WAYS.contains(&name.as_str()) {
+        match ways().any(|way| way == name) {
             true => Ok(name),
-            false => wrong(at, format!("there is no way {name:?}; there are {}", WAYS.join(", "))),
+            false => {
+                let known: Vec<&str> = ways().collect();
+                wrong(at, format!("there is no way {name:?}; there are {}", known.join(", ")))
+            }
         }
     }
 
@@ -430,7 +433,9 @@ const FACTS: [&str; 27] = [
 ];
 
 /// The ways in which a person can be reached.
-pub const WAYS: [&str; 8] = ["email", "sms", "telegram", "viber", "vk", "messenger", "instagram", "whatsapp"];
+pub fn ways() -> impl Iterator<Item = &'static str> {
+    ["email", "sms"].into_iter().chain(Messenger::ALL.iter().map(|one| one.name()))
+}
 
 const MOMENTS: [(&str, Moment); 8] = [
     ("first_seen", Moment::FirstSeen),

@@ -153,7 +153,7 @@ impl Traits {
             person
                 .conversations()
                 .filter(|(_, conversation)| conversation.is_open())
-                .filter_map(|(_, conversation)| way(conversation.chat.kind())),
+                .filter_map(|(_, conversation)| Some(conversation.chat.kind().messenger()?.name())),
         );
     }
 
@@ -211,19 +211,6 @@ impl LetterTraits {
             clicked: letter.clicked_at().is_some(),
         }
     }
-}
-
-/// Returns the name of a messenger in rules.
-fn way(kind: Kind) -> Option<&'static str> {
-    Some(match kind {
-        Kind::Telegram => "telegram",
-        Kind::Viber => "viber",
-        Kind::Vk => "vk",
-        Kind::Messenger => "messenger",
-        Kind::Instagram => "instagram",
-        Kind::Whatsapp | Kind::WhatsappUser => "whatsapp",
-        _ => return None,
-    })
 }
 
 /// Returns the stage to which a manager moved each deal, by the deal's id in the CRM.

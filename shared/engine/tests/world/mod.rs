@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stagedoor_engine::{Catalog, Guards, Person, PersonId, deals, fold, group, record_of};
 use stagedoor_model::{
     Body, ChatRef, ChatStarted, ContactShared, Content, Event, EventId, Identifier, Kind, LinkIssued, LinkKey,
-    MessageHeard, Proof, Purpose, Record, SourceName, Timestamp, Token, TokenTag,
+    MessageHeard, Messenger, Proof, Purpose, Record, SourceName, Timestamp, Token, TokenTag,
 };
 
 /// A store of the plainest kind: what fold says, it does.
@@ -93,7 +93,7 @@ pub fn tagged(name: &str, browser: &str) -> Token {
 
 /// Somebody's Telegram.
 pub fn chat(n: u8) -> Identifier {
-    Identifier::opaque(Kind::Telegram, "", &format!("70000{n}")).expect("valid")
+    Identifier::opaque(Kind::Chat(Messenger::Telegram), "", &format!("70000{n}")).expect("valid")
 }
 
 fn record(parts: &[&str], second: i64, body: Body) -> Record {
