@@ -4,6 +4,7 @@
 mod delivery_log;
 mod parts;
 mod rate;
+mod webhooks;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +20,7 @@ use stagedoor_model::{
     Body, Event, EventId, Identifier, MessageDecided, MessageSent, SendOutcome, SourceName, Timestamp, breakage,
 };
 use stagedoor_ports::{Channel, Clock, PortError, Queue, Result, Sending, Settled, Store, read_withdrawals};
+pub use webhooks::{WebhookCheck, webhooks};
 
 /// People to whom messages are sent at the same time.
 const CONCURRENCY: usize = 16;

@@ -201,6 +201,9 @@ enum Command {
         /// With --aws: read the deployment's people, and say what the config would change for them.
         #[arg(long)]
         changes: bool,
+        /// Asks the messengers whether they post to the hub. MAX is subscribed again if it does not.
+        #[arg(long)]
+        online: bool,
     },
     /// Print the JSON Schema of the config, or of the events.
     Schema {
@@ -247,7 +250,7 @@ async fn run(cli: Cli) -> Result<(), String> {
             backup::restore(config(&place)?, &place.data, &file).await?.iter().for_each(terminal::line);
             Ok(())
         }
-        Some(Command::CheckConfig { changes }) => check_config::check_config(&place, changes).await,
+        Some(Command::CheckConfig { changes, online }) => check_config::check_config(&place, changes, online).await,
         Some(Command::Schema { of }) => {
             terminal::raw(if of == "config" { stagedoor::CONFIG_SCHEMA } else { stagedoor::EVENT_SCHEMA });
             Ok(())

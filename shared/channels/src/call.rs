@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder};
 use serde_json::Value;
+use stagedoor_model::breakage;
 use stagedoor_ports::Sending;
 
 /// HTTP client of a channel.
@@ -19,13 +20,37 @@ pub struct Answer {
 
 impl Caller {
     pub fn new() -> Result<Self, String> {
-        let client = stagedoor_http::builder()
+        Self::of(stagedoor_http::builder())
+    }
+
+    /// Like [`Caller::new`]. It also trusts the root certificates of this PEM file.
+    ///
+    /// # Errors
+    /// A sentence about `options.ca_file`: the file cannot be read, or holds no certificate.
+    pub fn trusting(file: &str) -> Result<Self, String> {
+        let pem = std::fs::read(file).map_err(|error| format!("options.ca_file: cannot read {file}: {error}"))?;
+        let roots = Certificate::from_pem_bundle(&pem).unwrap_or_default();
+        if roots.is_empty() {
+            return Err(format!("options.ca_file: {file} holds no certificate in PEM"));
+        }
+        match breakage::is_on("own-roots-untrusted") {
+            true => Self::new(),
+            false => Self::of(stagedoor_http::builder().tls_certs_merge(roots)),
+        }
+    }
+
+    fn of(builder: ClientBuilder) -> Result<Self, String> {
+        let client = builder
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(15))
             .redirect(reqwest::redirect::Policy::none())
             .user_agent("stagedoor")
             .build();
         client.map(Self).map_err(|error| format!("no HTTP client: {error}"))
+    }
+
+    pub fn get(&self, url: &str) -> RequestBuilder {
+        self.0.get(url)
     }
 
     pub fn post(&self, url: &str) -> RequestBuilder {

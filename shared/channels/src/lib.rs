@@ -21,7 +21,7 @@ use stagedoor_ports::Channel;
 use stagedoor_webhook::Source;
 
 pub use crate::alarm_hook::AlarmHook;
-use crate::call::Caller;
+use crate::call::{Caller, option};
 
 /// Name of the source that sends SMS.
 pub const SMS: &str = "sms";
@@ -56,8 +56,11 @@ pub fn channels(config: &Config) -> Result<BTreeMap<SourceName, Arc<dyn Channel>
     let caller = Caller::new()?;
     for source in config.sources_of("messaging") {
         let Some(messenger) = Messenger::named(&source.provider) else { continue };
-        let built =
-            build_of(messenger)(&source, caller.clone()).map_err(|error| format!("{}: {error}", source.name))?;
+        // Some hosts have a certificate of an authority that no ordinary machine trusts. Only this source trusts it.
+        let own = option(&source, "ca_file").map_or_else(|| Ok(caller.clone()), |file| Caller::trusting(&file));
+        let built = own
+            .and_then(|caller| build_of(messenger)(&source, caller))
+            .map_err(|error| format!("{}: {error}", source.name))?;
         channels.extend(built.map(|channel| (source.name.clone(), channel)));
     }
     if let Some(sms) = &config.sms {

@@ -419,6 +419,9 @@ impl Reader<'_> {
         if self.reading.checks_secrets() {
             self.options_are_references(&options, value, place);
         }
+        if let Some(serde_json::Value::String(file)) = options.get_mut("ca_file") {
+            *file = self.folder.join(file.as_str()).display().to_string();
+        }
         let mut errors = Vec::new();
         if self.reading.options_of(&section.function) {
             resolve_options(&mut options, self.secrets, &mut errors);

@@ -40,6 +40,19 @@ pub enum Settled {
     Unknown,
 }
 
+/// What a messenger says of its webhook to the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Webhook {
+    /// This channel has no way to ask.
+    NotAsked,
+    /// The messenger posts to the hub.
+    Stands,
+    /// The messenger did not post to the hub. The channel has subscribed again.
+    MadeAgain,
+    /// The messenger does not post to the hub, or it cannot be asked. The text is the reason.
+    Missing(String),
+}
+
 /// A client that sends messages through one bot, community, page or gateway.
 #[async_trait]
 pub trait Channel: Send + Sync {
@@ -50,6 +63,12 @@ pub trait Channel: Send + Sync {
     async fn settle(&self, decision: &str, message: &MessageDecided) -> Settled {
         _ = (decision, message);
         Settled::Unknown
+    }
+
+    /// Asks the messenger whether it posts to `url`, and subscribes again where the messenger allows it.
+    async fn check_webhook(&self, url: &str) -> Webhook {
+        _ = url;
+        Webhook::NotAsked
     }
 
     /// Messages a second in all.

@@ -17,7 +17,7 @@ mod stored;
 pub mod testing;
 mod withdrawals;
 
-pub use channel::{Channel, Sending, Settled};
+pub use channel::{Channel, Sending, Settled, Webhook};
 pub use crm::{
     Changes, Crm, CrmError, CrmPage, CrmTotals, Deleted, Gone, InvoiceOwners, LATE_FOR, OfErased, SeenDeal, Struck,
     WriteOutcome,

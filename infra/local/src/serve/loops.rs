@@ -6,6 +6,7 @@ use std::{
 };
 
 use stagedoor_model::{SECOND_CRM, SourceName};
+use stagedoor_outreach::WebhookCheck;
 use stagedoor_ports::{Queue, Received, sources_heard};
 use stagedoor_sync::{FlushMode, RunReport, Sync};
 use tokio::task::JoinSet;
@@ -174,6 +175,15 @@ pub async fn reconcile(hub: Arc<Hub>) {
                 pause(&hub, Duration::from_secs(1)).await;
             }
         }
+    }
+}
+
+/// Asks the messengers once an hour whether they still post to the hub.
+pub async fn check_webhooks(hub: Arc<Hub>) {
+    let check = WebhookCheck::new(hub.config.public_url.as_deref());
+    while !is_over(&hub) {
+        check.look(&hub.outreach.channels).await;
+        pause(&hub, Duration::from_secs(60)).await;
     }
 }
 

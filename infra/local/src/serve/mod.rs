@@ -15,7 +15,7 @@ use tokio::{
 
 pub(crate) use self::drain::settle_logs;
 pub use self::drain::{DRAIN_TIME, signals, until_stopped};
-use self::loops::{BATCH, CHATS, consume, pull, reconcile, send, wake};
+use self::loops::{BATCH, CHATS, check_webhooks, consume, pull, reconcile, send, wake};
 use crate::{
     console::ConsoleToken,
     hub::Hub,
@@ -115,6 +115,7 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
     work.spawn(async move { report(serving.await, "the console") });
     others.spawn(crate::retention::every_night(Arc::clone(hub)));
     others.spawn(crate::alarms::watch(Arc::clone(hub)));
+    others.spawn(check_webhooks(Arc::clone(hub)));
     work.spawn(consume(Arc::clone(hub), Arc::clone(&hub.queues.events), BATCH));
     work.spawn(consume(Arc::clone(hub), Arc::clone(&hub.queues.chats), CHATS));
     work.spawn(send(Arc::clone(hub)));
