@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Command};
 
-use stagedoor_sandbox::{Sandbox, Seed};
+use stagedoor_sandbox::{Messengers, Platform, Sandbox, Seed};
 
 fn root() -> PathBuf {
     stagedoor_testkit::samples::folder().join("..").canonicalize().expect("the repository")
@@ -82,5 +82,36 @@ async fn a_foreign_unisender_client_is_content_with_its_stand_in() {
         .arg(lists().await)
         .arg(stagedoor_sandbox::lists::KEY)
         .arg(root().join(".tools/node/node_modules"));
+    content(command).await;
+}
+
+/// The stand-ins of messengers, with two people who opened MAX's chat, and one who then stopped the bot.
+async fn messengers() -> String {
+    let messengers = Messengers::default();
+    for id in ["123", "124", "403"] {
+        messengers.open(Platform::Max, id);
+    }
+    messengers.block(Platform::Max, "403");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let base = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(messengers.serve(listener));
+    base
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn max_own_node_client_is_content_with_its_stand_in() {
+    let mut command = Command::new("node");
+    command
+        .arg(root().join("tests/clients/max_bot_api.js"))
+        .arg(messengers().await)
+        .arg("dev-max-token")
+        .arg(root().join(".tools/node/node_modules"));
+    content(command).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_max_client_is_content_with_its_stand_in() {
+    let mut command = Command::new(root().join(".tools/python/bin/python"));
+    command.arg(root().join("tests/clients/maxapi_client.py")).arg(messengers().await).arg("dev-max-token");
     content(command).await;
 }

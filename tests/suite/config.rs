@@ -173,7 +173,7 @@ fn a_label_that_a_messenger_would_cut_is_a_mistake_with_its_place() {
         .replace("title = { ru = \"Как доехать\"", &format!("title = {{ ru = \"{}\"", "Как доехать ".repeat(10)));
     let told = read_config("stagedoor.toml", &text, None).expect_err("mistakes");
     for expected in [
-        &format!("button: \"{long}\" has 34 characters; a button of [source.messenger] shows 20") as &str,
+        &format!("button: \"{long}\" has 34 characters; a button of [source.max] shows 20") as &str,
         "mailing.undecided: button: ",
         "has 120 characters; a line of the menu has at most 100",
     ] {
@@ -182,9 +182,9 @@ fn a_label_that_a_messenger_would_cut_is_a_mistake_with_its_place() {
     let line = text.lines().position(|line| line.contains(long)).expect("there") + 1;
     assert!(told.contains(&format!("stagedoor.toml:{line}: reply ")), "{told}");
     // Where no such messenger is, the label stands whole.
-    let alone = text.replace("provider = \"messenger\"", "provider = \"viber\"");
+    let alone = text.replace("provider = \"max\"", "provider = \"viber\"");
     let told = read_config("stagedoor.toml", &alone, None).expect_err("other mistakes");
-    assert!(told.contains("a button of [source.whatsapp] shows 20"), "{told}");
+    assert!(told.contains("a button of [source.messenger] shows 20"), "{told}");
 }
 
 #[test]

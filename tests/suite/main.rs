@@ -51,6 +51,8 @@ mod mail;
 mod mailings;
 mod mailings_decided;
 mod managers_edits;
+mod max;
+mod messengers;
 mod month;
 mod odd_rows;
 mod order_numbers;

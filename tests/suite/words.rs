@@ -9,7 +9,7 @@ use stagedoor_tests::provider_harness::{ProviderHarness, source};
 const SAID: [&str; 8] =
     ["text", "caption", "body", "file_name", "filename", "question", "formatted_name", "first_name"];
 /// Parents of what somebody else said or what tells who they are.
-const OTHERS: [&str; 16] = [
+const OTHERS: [&str; 17] = [
     "from",
     "sender",
     "chat",
@@ -26,6 +26,7 @@ const OTHERS: [&str; 16] = [
     "context",
     "system",
     "entities",
+    "buttons",
 ];
 
 fn said(value: &Value, all: &mut Vec<String>) {
@@ -71,7 +72,15 @@ async fn every_word_of_every_sample_is_in_the_conversation() {
         }
         let harness = ProviderHarness::of(&sample);
         let events = harness.take(&sample.signed_request(&harness.path)).await.events;
-        let body: Value = serde_json::from_slice(&sample.body).unwrap_or(Value::Null);
+        let mut body: Value = serde_json::from_slice(&sample.body).unwrap_or(Value::Null);
+        // Beside a press stands the message of ours that has the button.
+        if body.get("callback").is_some() {
+            body["message"] = Value::Null;
+        }
+        // What a message answers was said before.
+        if body.pointer("/message/link/type").is_some_and(|kind| kind == "reply") {
+            body["message"]["link"] = Value::Null;
+        }
         // Buttons are ours, and so is a token.
         if !events.iter().any(is_heard) || events.iter().any(|event| matches!(event.body, Body::ChatStarted(_))) {
             continue;

@@ -13,6 +13,7 @@ providers! {
     messenger
     instagram
     whatsapp
+    max
 }
 
 /// The router of this function for the given sources.

@@ -3,6 +3,7 @@
 
 mod alarm_hook;
 mod call;
+mod max;
 mod messenger;
 mod signed;
 mod sms_http;
@@ -38,6 +39,7 @@ fn build_of(messenger: Messenger) -> Build {
         Messenger::Vk => vk::build,
         Messenger::Messenger | Messenger::Instagram => messenger::build,
         Messenger::Whatsapp => whatsapp::build,
+        Messenger::Max => max::build,
     }
 }
 

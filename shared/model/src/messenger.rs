@@ -226,6 +226,23 @@ messengers! {
         profile: Some(ProfileLink::ById("https://wa.me/")),
         colour: "#117a5b",
     };
+    /// MAX. Limits: dev.max.ru/docs-api, "30 rps", and two messages a second in a chat. A button alone in its row shows
+    /// 20 characters.
+    Max => MessengerInfo {
+        name: "max",
+        title: "MAX",
+        ids: IdForm::Number,
+        text: TextLimit::utf16(4_000),
+        label: Some(20),
+        rate: per_second(30),
+        pause: Duration::from_millis(500),
+        window: None,
+        contact_card: ContactCard::Proved,
+        // dev.max.ru: the payload of ?start= comes back in bot_started. It has at most 512 characters.
+        deep_link: DeepLink { base: "https://max.ru/", bot: Some("bot"), parameters: &[("start", LinkPart::Token)] },
+        profile: None,
+        colour: "#4d3fc4",
+    };
 }
 
 impl Messenger {

@@ -14,6 +14,7 @@ pub enum Account {
     Vk(u64),
     Messenger(u64),
     Whatsapp(String),
+    Max(u64),
 }
 
 impl Account {
@@ -25,6 +26,7 @@ impl Account {
             Messenger::Vk => Self::Vk(578_716_413),
             Messenger::Messenger | Messenger::Instagram => Self::Messenger(1_476_077_422_222_289),
             Messenger::Whatsapp => Self::Whatsapp("79161234567".into()),
+            Messenger::Max => Self::Max(123_456_789),
         }
     }
 }
@@ -60,6 +62,13 @@ fn viber(callback: &Value) -> SignedRequest {
     signed_by_viber("/messaging/viber", callback, "stagedoor-viber-auth-token")
 }
 
+/// The token under which MAX signs contact cards.
+const MAX_TOKEN: &str = "dev-max-token";
+
+fn max(update: &Value) -> SignedRequest {
+    posted("/messaging/max", update).header("x-max-bot-api-secret", "stagedoor-max-secret")
+}
+
 fn vk(kind: &str, event: &str, object: Value) -> SignedRequest {
     let body = json!({
         "group_id": VK_GROUP, "type": kind, "event_id": event, "v": "5.199", "object": object, "secret": "abc123xyz",
@@ -92,7 +101,7 @@ impl ChatFan {
     /// The messenger's id, as the stand-ins know it.
     pub fn id(&self) -> String {
         match &self.account {
-            Account::Telegram(id) | Account::Vk(id) | Account::Messenger(id) => id.to_string(),
+            Account::Telegram(id) | Account::Vk(id) | Account::Messenger(id) | Account::Max(id) => id.to_string(),
             Account::Viber(id) | Account::Whatsapp(id) => id.clone(),
         }
     }
@@ -157,7 +166,35 @@ impl ChatFan {
                 let text = token.map_or_else(|| "Здравствуйте".to_owned(), |token| format!("Хочу промокод [{token}]"));
                 self.whatsapp_text(id, &text, serial, second)
             }
+            Account::Max(id) => {
+                let mut update = json!({
+                    "update_type": "bot_started", "timestamp": second * 1_000, "chat_id": id + 1_000,
+                    "user": self.max_user(*id), "user_locale": "ru",
+                });
+                if let (Some(map), Some(token)) = (update.as_object_mut(), token) {
+                    map.insert("payload".into(), token.into());
+                }
+                max(&update)
+            }
         }
+    }
+
+    fn max_user(&self, id: u64) -> Value {
+        json!({ "user_id": id, "first_name": self.nickname, "is_bot": false, "last_activity_time": 0 })
+    }
+
+    fn max_message(&self, id: u64, serial: u64, second: i64, content: &Value) -> SignedRequest {
+        let mut body = json!({ "mid": format!("mid.{serial:032x}"), "seq": serial, "text": "" });
+        if let (Some(body), Some(content)) = (body.as_object_mut(), content.as_object()) {
+            body.extend(content.clone());
+        }
+        let recipient = json!({ "chat_id": id + 1_000, "chat_type": "dialog", "user_id": 229_229_229 });
+        let message = json!({
+            "recipient": recipient, "timestamp": second * 1_000, "body": body, "sender": self.max_user(id),
+        });
+        max(&json!({
+            "update_type": "message_created", "timestamp": second * 1_000, "message": message, "user_locale": "ru",
+        }))
     }
 
     fn whatsapp_text(&self, id: &str, text: &str, serial: u64, second: i64) -> SignedRequest {
@@ -192,11 +229,23 @@ impl ChatFan {
                 "message": { "mid": format!("m_{serial}"), "text": text },
             })),
             Account::Whatsapp(id) => self.whatsapp_text(id, text, serial, second),
+            Account::Max(id) => self.max_message(*id, serial, second, &json!({ "text": text })),
         }
     }
 
-    /// Shares the fan's own phone by the messenger's button. Only Telegram says whose phone it is.
+    /// Shares the fan's own phone by the messenger's button. Only Telegram and MAX say whose phone it is.
     pub fn share_phone(&self, phone: &str, serial: u64, second: i64) -> SignedRequest {
+        if let Account::Max(id) = self.account {
+            let card = format!(
+                "BEGIN:VCARD\r\nVERSION:3.0\r\nTEL;TYPE=cell:{}\r\nFN:{}\r\nEND:VCARD\r\n",
+                phone.trim_start_matches('+'),
+                self.nickname
+            );
+            let hash = hmac_sha256_hex(MAX_TOKEN, card.as_bytes());
+            let payload = json!({ "vcf_info": card, "max_info": self.max_user(id), "hash": hash });
+            let contact = json!({ "attachments": [{ "type": "contact", "payload": payload }] });
+            return self.max_message(id, serial, second, &contact);
+        }
         let id = self.id().parse::<u64>().unwrap_or(1);
         let contact = json!({ "phone_number": phone, "first_name": self.nickname, "user_id": id });
         self.telegram_message(serial, second, &json!({ "contact": contact }))
@@ -241,6 +290,10 @@ impl ChatFan {
                 "event": "unsubscribed", "timestamp": second * 1_000, "message_token": serial, "user_id": id,
             }))),
             Account::Vk(id) => Some(vk("message_deny", &format!("vk-{serial}"), json!({ "user_id": id }))),
+            Account::Max(id) => Some(max(&json!({
+                "update_type": "bot_stopped", "timestamp": second * 1_000, "chat_id": id + 1_000,
+                "user": self.max_user(*id), "user_locale": "ru",
+            }))),
             Account::Messenger(_) | Account::Whatsapp(_) => None,
         }
     }

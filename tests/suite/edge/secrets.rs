@@ -10,9 +10,11 @@ fn public(change: impl FnOnce(String) -> String) -> String {
     for (number, line) in DEFAULT_CONFIG.lines().enumerate() {
         let mut line =
             line.replace("public_url = \"http://127.0.0.1:8080\"", "public_url = \"https://hub.example.ru\"");
+        let mut nth = 0;
         while let Some((before, rest)) = line.split_once("\"dev:") {
             let (_, after) = rest.split_once('"').expect("a text ends");
-            line = format!("{before}\"env:EDGE_{number}\"{after}");
+            line = format!("{before}\"env:EDGE_{number}_{nth}\"{after}");
+            nth += 1;
         }
         text.push_str(&line);
         text.push('\n');

@@ -1,6 +1,7 @@
 //! Stand-ins for the sending APIs of messengers and an SMS gateway, with the originals' errors and limits. Fans are
 //! at the other end. Each file names its sources.
 
+mod max;
 mod meta;
 mod sms;
 mod telegram;
@@ -8,7 +9,7 @@ mod viber;
 mod vk;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -33,6 +34,7 @@ pub enum Platform {
     Vk,
     Messenger,
     Whatsapp,
+    Max,
     Sms,
 }
 
@@ -82,6 +84,10 @@ pub(crate) struct MessageLog {
     to_one: BTreeMap<(Platform, String), VecDeque<Instant>>,
     pub refused: BTreeMap<Platform, u32>,
     next: u64,
+    /// MAX's subscriptions by URL, with their update types and secret.
+    pub subscriptions: BTreeMap<String, (Value, Option<String>)>,
+    /// Presses of MAX's buttons that were answered.
+    pub answered: BTreeSet<String>,
 }
 
 /// The stand-ins of all messengers.
@@ -89,12 +95,13 @@ pub(crate) struct MessageLog {
 pub struct Messengers(Arc<Mutex<MessageLog>>, Lists, Payments);
 
 /// The tokens that the stand-ins accept.
-pub const TOKENS: [(Platform, &str); 6] = [
+pub const TOKENS: [(Platform, &str); 7] = [
     (Platform::Telegram, "7172552019:dev-telegram-token"),
     (Platform::Viber, "dev-viber-token"),
     (Platform::Vk, "dev-vk-token"),
     (Platform::Messenger, "dev-page-token"),
     (Platform::Whatsapp, "dev-whatsapp-token"),
+    (Platform::Max, "dev-max-token"),
     (Platform::Sms, "dev-sms-password"),
 ];
 
@@ -110,6 +117,8 @@ impl Default for Messengers {
                 to_one: BTreeMap::new(),
                 refused: BTreeMap::new(),
                 next: 700_000,
+                subscriptions: BTreeMap::new(),
+                answered: BTreeSet::new(),
             })),
             Lists::default(),
             Payments::default(),
@@ -183,6 +192,10 @@ impl Messengers {
             .route("/method/messages.send", post(vk::send))
             .route("/{version}/me/messages", post(meta::messenger))
             .route("/{version}/{number}/messages", post(meta::whatsapp))
+            .route("/messages", post(max::send))
+            .route("/answers", post(max::answer))
+            .route("/me", get(max::me))
+            .route("/subscriptions", post(max::subscribe).get(max::subscriptions).delete(max::unsubscribe))
             .route("/sys/send.php", post(sms::send))
             .route("/sys/status.php", post(sms::status))
             .route("/_sandbox/fans", post(fans))
@@ -220,6 +233,16 @@ impl Messengers {
 
     pub fn block(&self, platform: Platform, id: &str) {
         self.board().fans.entry((platform, id.to_owned())).or_default().blocked = true;
+    }
+
+    /// The addresses to which MAX posts, with the secret that it shows.
+    pub fn subscriptions(&self) -> BTreeMap<String, Option<String>> {
+        self.board().subscriptions.iter().map(|(url, (_, secret))| (url.clone(), secret.clone())).collect()
+    }
+
+    /// Ends MAX's subscriptions, as it does after eight hours without an answer.
+    pub fn end_subscriptions(&self) {
+        self.board().subscriptions.clear();
     }
 
     /// Sets the fan's last action this many seconds back.
