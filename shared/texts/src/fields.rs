@@ -1,0 +1,47 @@
+//! Labels of the hub's own fields in the CRM.
+
+texts! { "fields":
+    contact_id();
+    telegram_id();
+    channels();
+    chat();
+    last_message();
+    last_message_at();
+    consent();
+    letters();
+    segments();
+    deal_id();
+    city();
+    show_at();
+    orders();
+    promo();
+    campaign();
+    tickets();
+    refunded();
+    payment();
+    company_id();
+    inn();
+    kpp();
+    about();
+    vtiger_id();
+    vtiger_telegram();
+    vtiger_channels();
+    vtiger_chat();
+    vtiger_last_message();
+    vtiger_consent();
+    vtiger_letters();
+    vtiger_segments();
+    vtiger_city();
+    vtiger_show_at();
+    vtiger_orders();
+    vtiger_tickets();
+    vtiger_refunded();
+    vtiger_promo();
+    vtiger_campaign();
+    vtiger_payment();
+    vtiger_paid();
+    vtiger_due();
+    vtiger_inn();
+    vtiger_kpp();
+    vtiger_payments();
+}
