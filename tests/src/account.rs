@@ -16,6 +16,7 @@ use stagedoor_engine::{Invoicing, Pipeline};
 use stagedoor_ports::{Clock, Crm, Gone, Store, SystemClock, memory::MemoryStore};
 use stagedoor_sandbox::{Fault, FaultKind, Sandbox, VtigerSandbox, VtigerSeed};
 use stagedoor_sync::{FlushMode, Sync};
+use stagedoor_texts::{Language, Text};
 use stagedoor_webhook::Secret;
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -72,8 +73,9 @@ impl Account {
                 (Sand::Amo(sandbox.clone()), tokio::spawn(sandbox.serve(listener)))
             }
             Which::Vtiger => {
-                let field =
-                    |(module, name, label): &(&str, &str, &str)| ((*module).into(), (*name).into(), (*label).into());
+                let field = |(module, name, label): &(&str, &str, fn() -> Text)| {
+                    ((*module).into(), (*name).into(), label().to(Language::default()))
+                };
                 let stages = catalog().pipelines.into_iter().flat_map(|one| one.stages.into_values()).collect();
                 let seed = VtigerSeed {
                     fields: FIELDS.iter().map(field).collect(),
@@ -95,6 +97,21 @@ impl Account {
         let crm = client(&self.sand, &self.base, &self.store, owner, jiff::SignedDuration::ZERO, sockets());
         let which = if matches!(self.sand, Sand::Amo(_)) { Which::Amo } else { Which::Vtiger };
         Sync { owner: owner.to_owned(), ..invoicing(sync(Arc::clone(&self.store), crm), which) }
+    }
+
+    /// An account whose hub writes in this language.
+    pub async fn speaking(which: Which, language: Language) -> Self {
+        let mut account = Self::of(which).await;
+        account.speak(language);
+        account
+    }
+
+    /// The hub writes in this language from now on.
+    pub fn speak(&mut self, language: Language) {
+        let late_for = jiff::SignedDuration::ZERO;
+        let crm = client_in(&self.sand, &self.base, &self.store, "test", late_for, sockets(), language);
+        (self.crm, self.sync.crm) = (Arc::clone(&crm), crm);
+        self.sync.catalog.language = language;
     }
 
     /// A client whose requests go through another HTTP client.
@@ -249,12 +266,25 @@ fn client(
     late_for: jiff::SignedDuration,
     http: Arc<dyn HttpClient>,
 ) -> Arc<dyn Crm> {
+    client_in(sand, base, store, owner, late_for, http, Language::default())
+}
+
+fn client_in(
+    sand: &Sand,
+    base: &str,
+    store: &Arc<dyn Store>,
+    owner: &str,
+    late_for: jiff::SignedDuration,
+    http: Arc<dyn HttpClient>,
+    language: Language,
+) -> Arc<dyn Crm> {
     match sand {
         Sand::Amo(_) => {
             let token = stagedoor_sandbox::Seed::default().long_lived;
             let stages = catalog().pipelines.into_iter();
             let named = |one: Pipeline| one.stages.into_values().map(move |stage| (one.name.clone(), stage));
-            let settings = AmoSettings { late_for, stages: stages.flat_map(named).collect(), ..settings(base, 1_000) };
+            let stages = stages.flat_map(named).collect();
+            let settings = AmoSettings { late_for, stages, language, ..settings(base, 1_000) };
             Arc::new(AmoCrm::over(http, settings, Authorization::LongLived(token)).remembering(store))
         }
         Sand::Vtiger(_) => {
@@ -272,6 +302,7 @@ fn client(
                 visitors: "Частные лица".into(),
                 zone: jiff::tz::TimeZone::UTC,
                 stages,
+                language,
             };
             let user = ("admin".to_owned(), Secret::new("StagedoorKey0001"));
             let sessions = NonZeroU32::new(4).expect("four");

@@ -17,6 +17,7 @@ use stagedoor_model::{Event, Region, Timestamp};
 use stagedoor_ports::{Clock, Crm, Store, SystemClock, memory::MemoryStore};
 use stagedoor_sandbox::{PipelineSeed, Sandbox, Seed};
 use stagedoor_sync::{Breakers, FlushMode, Sync};
+use stagedoor_texts::Language;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 pub struct World {
@@ -116,6 +117,7 @@ pub fn settings(base: &str, rate: u32) -> Settings {
         late_for: SignedDuration::ZERO,
         hook: None,
         stages: BTreeSet::new(),
+        language: Language::default(),
     }
 }
 

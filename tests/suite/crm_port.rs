@@ -81,6 +81,7 @@ pub fn deal(of: &ContactDraft, show: &str, stage: Option<Stage>) -> DealDraft {
         payment: None,
         other_sums: String::new(),
         clears: false,
+        language: Default::default(),
         other_ids: BTreeSet::new(),
         guard: None,
         stage_at: None,

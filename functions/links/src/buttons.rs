@@ -2,10 +2,11 @@
 
 use stagedoor_engine::Campaign;
 use stagedoor_model::{LinkPart, Messenger, Token};
+use stagedoor_texts::Language;
 use stagedoor_webhook::Source;
 use url::Url;
 
-use crate::page::Language;
+use crate::page;
 
 /// One messenger on the page.
 pub struct Button {
@@ -31,7 +32,7 @@ pub fn of(source: &Source, campaign: &Campaign, token: &Token, language: Languag
             LinkPart::Token => token.to_string(),
             LinkPart::Campaign => campaign.name.to_string(),
             // People see this text, so it says what it is for.
-            LinkPart::Words => format!("{} [{token}]", language.filled_in()),
+            LinkPart::Words => format!("{} [{token}]", page::filled_in(language)),
             LinkPart::Option(name) => option(source, name)?.to_owned(),
         };
         url.query_pairs_mut().append_pair(name, &value);

@@ -18,12 +18,10 @@ use stagedoor_model::{
     Body, Channel, ConsentRecorded, Decision, Event, EventId, Identifier, Kind, MARKETING, Purpose, Timestamp, Token,
     breakage,
 };
+use stagedoor_texts::Language;
 use stagedoor_webhook::ClientAddress;
 
-use crate::{
-    LinksState, SOURCE,
-    page::{self, Language},
-};
+use crate::{LinksState, SOURCE, page};
 
 /// The action of a link in an e-mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +52,7 @@ pub fn router(state: &Arc<LinksState>) -> Router {
 }
 
 fn language(query: &Asked, headers: &HeaderMap) -> Language {
-    Language::of(query.get("lang").map(String::as_str), headers)
+    page::language(query.get("lang").map(String::as_str), headers)
 }
 
 impl LinksState {

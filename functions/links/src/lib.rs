@@ -25,9 +25,10 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 pub use resolver::LinkResolver;
 use stagedoor_model::{Body, Event, EventId, LinkClicked, Purpose, SourceName, Timestamp, Token, TokenTag, breakage};
+use stagedoor_texts::Language;
 use stagedoor_webhook::{ClientAddress, ClientLimit, Limit, Receiver};
 
-use crate::page::{Language, Page};
+use crate::page::Page;
 
 /// Source name of the events of links.
 pub const SOURCE: &str = "links";
@@ -78,7 +79,7 @@ async fn open(
     client: Option<Extension<ClientAddress>>,
     headers: HeaderMap,
 ) -> Response {
-    let language = Language::of(query.get("lang").map(String::as_str), &headers);
+    let language = page::language(query.get("lang").map(String::as_str), &headers);
     let client = client.map(|Extension(client)| client);
     let response = state.answer(&token, &method, language, client, &headers).await;
     state.sealed(response)

@@ -7,51 +7,28 @@ use stagedoor_model::{
     Messenger, breakage,
     token::{FILLED_IN_ENGLISH, FILLED_IN_RUSSIAN},
 };
+use stagedoor_texts::{Language, Text, pages};
 
 use crate::{buttons::Button, consent::ConsentAction};
 
-/// The languages of pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Language {
-    Russian,
-    English,
+/// The language that the page's own parameter asks for, or else the browser's preferred one. Else Russian.
+pub fn language(asked: Option<&str>, headers: &HeaderMap) -> Language {
+    let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let known = |tag: &str| Language::ALL.into_iter().find(|language| language.tag() == tag);
+    let preferred = accept_language::intersection(accepted, &["ru", "en"]);
+    let base = || accepted.split(',').find_map(|tag| known(tag.trim().get(..2)?));
+    asked
+        .and_then(known)
+        .or_else(|| preferred.iter().find_map(|tag| known(tag)))
+        .or_else(base)
+        .unwrap_or(Language::Russian)
 }
 
-impl Language {
-    /// The language that the page's own parameter asks for, or else the browser's preferred one.
-    pub fn of(asked: Option<&str>, headers: &HeaderMap) -> Self {
-        let known = |tag: &str| match tag {
-            "ru" => Some(Self::Russian),
-            "en" => Some(Self::English),
-            _ => None,
-        };
-        let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let preferred = accept_language::intersection(accepted, &["ru", "en"]);
-        let base = || accepted.split(',').find_map(|tag| known(tag.trim().get(..2)?));
-        asked
-            .and_then(known)
-            .or_else(|| preferred.iter().find_map(|tag| known(tag)))
-            .or_else(base)
-            .unwrap_or(Self::Russian)
-    }
-
-    fn tag(self) -> &'static str {
-        match self {
-            Self::Russian => "ru",
-            Self::English => "en",
-        }
-    }
-
-    fn say(self, russian: &'static str, english: &'static str) -> &'static str {
-        match self {
-            Self::Russian => russian,
-            Self::English => english,
-        }
-    }
-
-    /// The words that a link fills in as the person's first message.
-    pub fn filled_in(self) -> &'static str {
-        self.say(FILLED_IN_RUSSIAN, FILLED_IN_ENGLISH)
+/// The words that a link fills in as the person's first message.
+pub fn filled_in(language: Language) -> &'static str {
+    match language {
+        Language::Russian => FILLED_IN_RUSSIAN,
+        Language::English => FILLED_IN_ENGLISH,
     }
 }
 
@@ -113,15 +90,15 @@ impl Page<'_> {
         let inner = html! {
             h1 { (title) }
             @if !words.is_empty() { p { (words) } }
-            p { (language.say("Выберите мессенджер, и бот пришлёт ваш промокод:", "Choose a messenger, and the bot will send your promo code:")) }
+            p { (pages::choose().to(language)) }
             ul {
                 @for button in &self.buttons {
                     li { a class={ "go " (button.messenger.name()) } href=(button.href) rel="noopener noreferrer" { (button.messenger.title()) } }
                 }
             }
             footer {
-                @if self.is_personal { p { (language.say("Ссылка личная: не пересылайте её, у каждого своя.", "This link is yours alone: please do not forward it.")) } }
-                a href={ "?lang=" (other.tag()) } hreflang=(other.tag()) lang=(other.tag()) { (other.say("По-русски", "In English")) }
+                @if self.is_personal { p { (pages::personal().to(language)) } }
+                a href={ "?lang=" (other.tag()) } hreflang=(other.tag()) lang=(other.tag()) { (pages::this_language().to(other)) }
             }
         };
         document(language, title, inner)
@@ -131,84 +108,46 @@ impl Page<'_> {
 /// The page that asks for a press of the button. A program that follows links presses no button.
 pub fn asked(language: Language, wish: ConsentAction) -> Markup {
     let (title, words, label) = match wish {
-        ConsentAction::Unsubscribe => (
-            language.say("Отписаться от писем?", "Unsubscribe from letters?"),
-            language.say(
-                "Мы перестанем присылать новости и предложения. Письма о ваших билетах будут приходить.",
-                "We shall send no more news and offers. Letters about your tickets will still come.",
-            ),
-            language.say("Отписаться", "Unsubscribe"),
-        ),
-        ConsentAction::Confirm => (
-            language.say("Подтвердите адрес", "Confirm your address"),
-            language.say(
-                "Нажмите кнопку, и мы будем присылать новости на этот адрес.",
-                "Press the button, and we shall send our news to this address.",
-            ),
-            language.say("Подтвердить", "Confirm"),
-        ),
+        ConsentAction::Unsubscribe => (pages::unsubscribe_title(), pages::unsubscribe(), pages::unsubscribe_button()),
+        ConsentAction::Confirm => (pages::confirm_title(), pages::confirm(), pages::confirm_button()),
     };
+    let [title, words, label] = [title, words, label].map(|text| text.to(language));
     let inner = html! {
         h1 { (title) }
         p { (words) }
         form method="post" { button.go.telegram type="submit" { (label) } }
     };
-    document(language, title, inner)
+    document(language, &title, inner)
 }
 
 /// The page after an action was carried out.
 pub fn done(language: Language, wish: ConsentAction) -> Markup {
     match wish {
-        ConsentAction::Unsubscribe => message(
-            language,
-            language.say("Вы отписаны", "You are unsubscribed"),
-            language.say("Новостей и предложений больше не будет.", "No more news and offers will come."),
-        ),
-        ConsentAction::Confirm => message(
-            language,
-            language.say("Спасибо!", "Thank you!"),
-            // This function reads no store, so it cannot know whether the answer still counts.
-            match breakage::is_on("dead-link-says-confirmed") {
-                true => language.say("Адрес подтверждён.", "Your address is confirmed."),
-                false => language.say(
-                    "Мы получили ваш ответ. Он действует, если после нашего письма вы не отписались.",
-                    "We have your answer. It counts unless you unsubscribed after our letter.",
-                ),
-            },
-        ),
+        ConsentAction::Unsubscribe => message(language, &pages::unsubscribed_title(), &pages::unsubscribed()),
+        // This function reads no store, so it cannot know whether the answer still counts.
+        ConsentAction::Confirm => match breakage::is_on("dead-link-says-confirmed") {
+            true => message(language, &pages::thanks(), &pages::confirmed()),
+            false => message(language, &pages::thanks(), &pages::answered()),
+        },
     }
 }
 
-fn message(language: Language, title: &str, words: &str) -> Markup {
-    document(language, title, html! { h1 { (title) } p { (words) } })
+fn message(language: Language, title: &Text, words: &Text) -> Markup {
+    let (title, words) = (title.to(language), words.to(language));
+    document(language, &title, html! { h1 { (title) } p { (words) } })
 }
 
 /// The page for a link of ours that has expired.
 pub fn expired(language: Language) -> Markup {
-    message(
-        language,
-        language.say("Ссылка больше не действует", "This link has expired"),
-        language.say(
-            "Её срок вышел. Напишите нам, и мы пришлём новую.",
-            "Its time is over. Write to us, and we will send a new one.",
-        ),
-    )
+    message(language, &pages::expired_title(), &pages::expired())
 }
 
 /// The page for a link that is not ours.
 pub fn unknown(language: Language) -> Markup {
-    message(
-        language,
-        language.say("Такой ссылки нет", "There is no such link"),
-        language.say("Проверьте, целиком ли она скопирована.", "Please check that it was copied whole."),
-    )
+    message(language, &pages::unknown_title(), &pages::unknown())
 }
 
 /// The page for a client with too many requests.
 pub fn sorry(language: Language) -> Markup {
-    message(
-        language,
-        language.say("Слишком много запросов", "Too many requests"),
-        language.say("Попробуйте через минуту.", "Please try again in a minute."),
-    )
+    message(language, &pages::too_many_title(), &pages::too_many())
 }

@@ -2,12 +2,12 @@ use std::collections::BTreeMap;
 
 use stagedoor_engine::{Campaign, Catalog};
 use stagedoor_model::{Header, LinkKey, Purpose, Timestamp, Token, breakage};
+use stagedoor_texts::Language;
 use stagedoor_webhook::Source;
 
 use crate::{
     buttons::{self, Button},
     consent::ConsentAction,
-    page::Language,
 };
 
 /// Reads the tokens of links.

@@ -29,7 +29,6 @@ mod past;
 mod pending;
 mod poll_unsubscribes;
 mod promo;
-mod reason_words;
 mod reasons;
 mod reconcile;
 mod replies;

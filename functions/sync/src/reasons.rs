@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use stagedoor_engine::{Person, PersonId, Rejected};
 use stagedoor_model::{SourceName, Timestamp};
 use stagedoor_ports::{Dirty, Result, Store};
+use stagedoor_texts::{Language, reasons::translated};
 
 use crate::{
     Sync,
-    reason_words::in_russian,
     size::{has_room, is_easy},
 };
 
@@ -217,7 +217,8 @@ pub async fn reasons_of_people(store: &dyn Store) -> Result<Vec<WaitingReason>> 
 /// Reasons in both languages. The longest wait comes first.
 fn in_order(mut reasons: Vec<WaitingReason>) -> Vec<WaitingReason> {
     for one in &mut reasons {
-        (one.reason_ru, one.who_acts_ru) = (in_russian(&one.reason), in_russian(&one.who_acts));
+        (one.reason_ru, one.who_acts_ru) =
+            (translated(&one.reason, Language::Russian), translated(&one.who_acts, Language::Russian));
     }
     reasons.sort_by_key(|one| one.since);
     reasons

@@ -221,7 +221,8 @@ impl Sync {
         unsaved.extend(self.segment(&mut dirty, &catalog).await?);
         unsaved.extend(self.write(&mut dirty, &catalog).await?);
         let now = self.clock.now();
-        let list = |one: &mut Dirty| one.link.list_unmatched(&one.person, now).then_some(one.person.id);
+        let list =
+            |one: &mut Dirty| one.link.list_unmatched(&one.person, catalog.language, now).then_some(one.person.id);
         unsaved.extend(dirty.iter_mut().filter_map(list));
         unsaved.extend(self.look_at_dues(&mut dirty, now).await?);
         let mut learnt = BTreeSet::new();

@@ -32,6 +32,7 @@ use maud::{DOCTYPE, html};
 use stagedoor_config::{Encryption, SmtpConfig};
 use stagedoor_model::MessageDecided;
 use stagedoor_ports::{Channel, Sending};
+use stagedoor_texts::{Language, fans};
 
 /// Time-out of one command.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -151,9 +152,9 @@ impl Header for OneClick {
 }
 
 /// The text of the unsubscribe link, in Russian if the message contains Cyrillic letters.
-fn farewell(message: &MessageDecided) -> &'static str {
+fn farewell(message: &MessageDecided) -> String {
     let is_russian = message.text.chars().any(|c| matches!(c, 'а'..='я' | 'А'..='Я'));
-    if is_russian { "Отписаться" } else { "Unsubscribe" }
+    fans::unsubscribe().to(if is_russian { Language::Russian } else { Language::English })
 }
 
 fn plain(message: &MessageDecided) -> String {

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use stagedoor_model::{Email, Identifier, SourceName, breakage};
+use stagedoor_texts::Language;
 use stagedoor_webhook::{Secret, is_standard_key};
 use toml::de::DeTable;
 
@@ -28,8 +29,8 @@ pub struct AlarmsSection {
     pub email: Vec<String>,
     /// A chat of your team that a bot of the config writes to.
     pub telegram: Option<AlarmChatSection>,
-    /// The language of the text; both where it is left out.
-    pub language: Option<AlarmLanguage>,
+    /// The language of the text; else that of [hub], and both where neither is named.
+    pub language: Option<Language>,
     /// Minutes that somebody may wait for the CRM.
     pub waiting_minutes: u32,
     /// Deliveries of one source with a rejected signature, in ten minutes.
@@ -49,16 +50,6 @@ pub struct AlarmChatSection {
     pub source: String,
     /// The chat's number, such as "-1001234567890" of a group.
     pub chat: String,
-}
-
-/// The language that alarms are told in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schemas", derive(JsonSchema))]
-pub enum AlarmLanguage {
-    #[serde(rename = "ru")]
-    Russian,
-    #[serde(rename = "en")]
-    English,
 }
 
 impl Default for AlarmsSection {
@@ -89,7 +80,7 @@ pub struct AlarmConfig {
     /// The bot and the chat that receive alarms.
     pub telegram: Option<(SourceName, Identifier)>,
     /// Language of the text. `None` means both languages.
-    pub language: Option<AlarmLanguage>,
+    pub language: Option<Language>,
     /// How long a person may wait for the CRM.
     pub waiting: SignedDuration,
     /// Number of rejected deliveries of one source in ten minutes.

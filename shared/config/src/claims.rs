@@ -1,12 +1,13 @@
 //! `[claims]`: whether a code confirms a phone or an e-mail that a person types in a chat, and the texts for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 #[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::Deserialize;
 use stagedoor_engine::{Catalog, CodePolicy, Localised};
 use stagedoor_model::Kind;
+use stagedoor_texts::{Text as Usual, fans};
 use toml::de::DeTable;
 
 use crate::{
@@ -53,9 +54,8 @@ fn two_hundred() -> u32 {
     200
 }
 
-fn text(own: Option<Text>, russian: &str, english: &str) -> Localised {
-    let usual = || [("ru", russian), ("en", english)].map(|(language, text)| (language.to_owned(), text.to_owned()));
-    own.map_or_else(|| Localised(BTreeMap::from(usual())), localised)
+fn text(own: Option<Text>, usual: &Usual) -> Localised {
+    own.map_or_else(|| Localised::from(usual), localised)
 }
 
 impl Reader<'_> {
@@ -83,18 +83,8 @@ impl Reader<'_> {
         if !section.prefixes.iter().all(is_prefix) {
             note("prefixes", "expected a plus and digits, such as \"+7\"");
         }
-        let sms = text(
-            section.sms,
-            "Код: {code}. Его запросили в чате. Если это не вы, никому его не сообщайте.",
-            "Code: {code}. It was asked for in a chat. If that was not you, tell it to nobody.",
-        );
-        let letter = text(
-            section.letter,
-            "Здравствуйте! Ваш код: {code}. Введите его в чате в течение 15 минут.\n\nЕсли вы не просили код, никому его \
-             не сообщайте.",
-            "Hello! Your code is {code}. Type it in the chat within 15 minutes.\n\nIf you did not ask for it, tell it to \
-             nobody.",
-        );
+        let sms = text(section.sms, &fans::code_sms("{code}"));
+        let letter = text(section.letter, &fans::code_letter("{code}"));
         for (key, text) in [("sms", &sms), ("letter", &letter)] {
             if let Some(strange) = text.0.values().find_map(|text| strange_place(text, &["{code}"])) {
                 note(key, &format!("{strange} stands for nothing; known is {{code}}"));
@@ -113,22 +103,10 @@ impl Reader<'_> {
             most: section.codes_a_day,
             sms,
             letter,
-            subject: text(section.subject, "Код подтверждения", "Your code"),
-            sent: text(
-                section.sent,
-                "Мы отправили код из шести цифр. Напишите его сюда в течение 15 минут.",
-                "We have sent a code of six digits. Write it here within 15 minutes.",
-            ),
-            wrong: text(
-                section.wrong,
-                "Код не подходит. Проверьте его и напишите ещё раз.",
-                "This is not the code. Please check it and write it once more.",
-            ),
-            ended: text(
-                section.ended,
-                "Этот код больше не действует. Напишите номер или адрес ещё раз, и мы отправим новый.",
-                "This code counts no more. Write the number or the address again, and we shall send a new one.",
-            ),
+            subject: text(section.subject, &fans::code_subject()),
+            sent: text(section.sent, &fans::code_sent()),
+            wrong: text(section.wrong, &fans::code_wrong()),
+            ended: text(section.ended, &fans::code_ended()),
         });
     }
 }

@@ -64,6 +64,7 @@ impl Reader<'_> {
     }
 
     pub(crate) fn conversation(&mut self, root: &DeTable<'_>, catalog: &mut Catalog, hub: Option<&HubRead>) {
+        catalog.language = hub.and_then(|hub| hub.section.language).unwrap_or_default();
         catalog.zone = hub.and_then(|hub| self.zone(root, hub.section.zone.as_ref()?));
         self.pools(root, catalog, hub);
         self.campaigns(root, catalog, hub);

@@ -4,6 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use jiff::SignedDuration;
 use stagedoor_engine::Invoicing;
+use stagedoor_texts::{Language, invoices};
 use stagedoor_webhook::Secret;
 use toml::de::DeTable;
 
@@ -14,22 +15,33 @@ use crate::{
 };
 
 impl Reader<'_> {
-    pub(crate) fn crm(&mut self, root: &DeTable<'_>, currency: &str) -> Option<CrmConfig> {
+    pub(crate) fn crm(&mut self, root: &DeTable<'_>, currency: &str, language: Option<Language>) -> Option<CrmConfig> {
         let value = self.required(root, "crm")?;
-        self.one_crm(value, "crm", currency)
+        self.one_crm(value, "crm", currency, language)
     }
 
     /// The second CRM must be of another kind, because each kind keeps one set of tokens or sessions.
-    pub(crate) fn second_crm(&mut self, root: &DeTable<'_>, currency: &str) -> Option<CrmConfig> {
+    pub(crate) fn second_crm(
+        &mut self,
+        root: &DeTable<'_>,
+        currency: &str,
+        language: Option<Language>,
+    ) -> Option<CrmConfig> {
         let value = root.get("second_crm")?;
         if root.get("crm").is_some_and(|first| kind(first).is_some() && kind(first) == kind(value)) {
             let what = "the second CRM has to be of another kind than the first";
             self.errors.note(spot(value, "kind"), "second_crm.kind", what);
         }
-        self.one_crm(value, "second_crm", currency)
+        self.one_crm(value, "second_crm", currency, language)
     }
 
-    fn one_crm(&mut self, value: &Value<'_>, place: &str, currency: &str) -> Option<CrmConfig> {
+    fn one_crm(
+        &mut self,
+        value: &Value<'_>,
+        place: &str,
+        currency: &str,
+        language: Option<Language>,
+    ) -> Option<CrmConfig> {
         let section: CrmSection = self.read(value, place)?;
         self.url(&section.base_url, spot(value, "base_url"), &format!("{place}.base_url"));
         let rate = NonZeroU32::new(section.rate);
@@ -42,9 +54,11 @@ impl Reader<'_> {
         };
         let timeout = Duration::from_secs(u64::from(section.timeout_seconds.max(1)));
         let late_for = SignedDuration::from_secs(i64::from(section.late_seconds));
-        let invoicing =
-            section.invoices.as_ref().and_then(|invoices| self.invoicing(invoices, value, section.kind, place));
-        let service = section.invoices.as_ref().map(|invoices| invoices.service.clone()).unwrap_or_default();
+        let invoicing = section
+            .invoices
+            .as_ref()
+            .and_then(|invoices| self.invoicing(invoices, value, (section.kind, place), language));
+        let service = section.invoices.as_ref().map(|invoices| service(invoices, language)).unwrap_or_default();
         let poll = Duration::from_secs(u64::from(section.poll_seconds.max(1)));
         let own = section.currency.as_deref();
         let own = own.map(|code| self.currency(code, spot(value, "currency"), &format!("{place}.currency")));
@@ -118,8 +132,8 @@ impl Reader<'_> {
         &mut self,
         section: &InvoiceSection,
         value: &Value<'_>,
-        kind: CrmKind,
-        place: &str,
+        (kind, place): (CrmKind, &str),
+        language: Option<Language>,
     ) -> Option<Invoicing> {
         let span = spot(value, "invoices");
         if kind != CrmKind::Vtiger {
@@ -127,7 +141,7 @@ impl Reader<'_> {
             return None;
         }
         for (key, text) in [("service", &section.service), ("visitors", &section.visitors)] {
-            if text.trim().is_empty() {
+            if text.as_ref().is_some_and(|text| text.trim().is_empty()) {
                 self.errors.note(span.clone(), format!("{place}.invoices.{key}"), "is empty: give it a name");
             }
         }
@@ -137,7 +151,9 @@ impl Reader<'_> {
         }
         // VAT in hundredths of a per cent. The range is checked above.
         let vat = section.vat.filter(|vat| *vat > 0.0).map(|vat| (vat * 100.0).round() as u32);
-        Some(Invoicing { visitors: section.visitors.clone(), vat, days: i64::from(section.days) })
+        let visitors = section.visitors.clone();
+        let visitors = visitors.unwrap_or_else(|| invoices::visitors().to(of_documents(language)));
+        Some(Invoicing { visitors, vat, days: i64::from(section.days) })
     }
 
     fn of_another_kind(&mut self, value: &Value<'_>, place: &str, kind: &str, others: &[(&str, bool)], has: &str) {
@@ -150,6 +166,15 @@ impl Reader<'_> {
     fn crm_secret(&mut self, reference: &str, value: &Value<'_>, key: &str, place: &str) -> Option<Secret> {
         if self.reading.crm() { self.secret(reference, spot(value, key), place) } else { Some(Secret::new("")) }
     }
+}
+
+/// The language of names on documents. A hub without a language has had Russian ones.
+fn of_documents(language: Option<Language>) -> Language {
+    language.unwrap_or(Language::Russian)
+}
+
+fn service(section: &InvoiceSection, language: Option<Language>) -> String {
+    section.service.clone().unwrap_or_else(|| invoices::service().to(of_documents(language)))
 }
 
 fn kind<'t>(section: &'t Value<'_>) -> Option<&'t str> {

@@ -24,7 +24,7 @@ mod validate;
 
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, time::Duration};
 
-pub use alarms::{AlarmConfig, AlarmLanguage, AlarmWebhook};
+pub use alarms::{AlarmConfig, AlarmWebhook};
 pub use error::{ConfigError, ConfigErrors};
 pub use hub::{Listeners, is_development};
 pub use retention::Retention;
@@ -33,6 +33,7 @@ pub use schema_mailings::Encryption;
 pub use secrets::{LocalSecrets, Secrets, variable};
 use stagedoor_engine::{Audience, Catalog, Guards};
 use stagedoor_model::{Region, SECOND_CRM, SourceName, breakage};
+use stagedoor_texts::Language;
 use stagedoor_webhook::{Secret, Source};
 pub use validate::{Reading, load, load_for};
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Region of phones that have no country code.
     pub region: Region,
+    /// Language of texts for managers, if the config names one. `catalog.language` has the default.
+    pub language: Option<Language>,
     /// URL under which the CRM reaches this hub, without a slash at the end.
     pub public_url: Option<String>,
     pub console_token: Option<Secret>,

@@ -88,25 +88,17 @@ pub struct CrmSection {
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct InvoiceSection {
-    /// The name of the service that lines are of; it is made where it is missing.
-    #[serde(default = "ticket")]
-    pub service: String,
-    /// The name of the organisation that single visitors' invoices are on; it is made where it is missing.
-    #[serde(default = "visitors")]
-    pub visitors: String,
+    /// The name of the service that lines are of; it is made where it is missing. Else "Билет", or "Ticket" with
+    /// `language = "en"`.
+    pub service: Option<String>,
+    /// The name of the organisation that single visitors' invoices are on; it is made where it is missing. Else "Частные
+    /// лица", or "Private customers" with `language = "en"`.
+    pub visitors: Option<String>,
     /// VAT that the prices hold, in per cent, such as 20 or 5.5; without it none is spoken of.
     pub vat: Option<f64>,
     /// Days to pay a collective order in that names no date itself.
     #[serde(default = "fourteen")]
     pub days: u32,
-}
-
-fn ticket() -> String {
-    "Билет".to_owned()
-}
-
-fn visitors() -> String {
-    "Частные лица".to_owned()
 }
 
 fn fourteen() -> u32 {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 #[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::Deserialize;
+use stagedoor_texts::Language;
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
@@ -28,6 +29,8 @@ pub struct HubSection {
     pub currency: String,
     /// The house's IANA time zone, such as Europe/Moscow, in which managers read the times of a conversation; else UTC.
     pub zone: Option<String>,
+    /// The language of all that managers read: CRM, console, commands. Else English, and the console in the browser's.
+    pub language: Option<Language>,
     /// The address under which the CRM reaches this hub, such as https://hub.example.ru.
     pub public_url: Option<String>,
     /// A secret reference: the console's token. Needed when `public_url` or `console` is another address than loopback.

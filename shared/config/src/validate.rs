@@ -209,7 +209,8 @@ impl Reader<'_> {
         }
         let hub = self.hub(root);
         let currency = hub.as_ref().map_or("RUB", |hub| hub.currency.as_str()).to_owned();
-        let crm = self.crm(root, &currency);
+        let language = hub.as_ref().and_then(|hub| hub.section.language);
+        let crm = self.crm(root, &currency, language);
         let guards = self.guards(root);
         let pull = self.optional::<ScheduleSection>(root, "schedule").unwrap_or_default();
         let retention = self.retention(root);
@@ -235,7 +236,7 @@ impl Reader<'_> {
         let alarms = self.alarms(root, &sources, &names, root.get("smtp").is_some());
         self.mailings(root, &mut catalog, hub.as_ref());
         self.claims(root, &mut catalog, hub.as_ref());
-        let second_crm = self.second_crm(root, &currency);
+        let second_crm = self.second_crm(root, &currency, language);
         let (hub, crm) = (hub?, crm?);
         let (listen, console) = hub.listeners.of(&hub.section);
         catalog.tags = crm.tags;
@@ -246,6 +247,7 @@ impl Reader<'_> {
             console,
             trusted_proxies: hub.trusted_proxies,
             region: hub.region,
+            language: hub.section.language,
             public_url: hub.section.public_url.map(|url| url.trim_end_matches('/').to_owned()),
             console_token: hub.token,
             erasure_key: hub.erasure_key,

@@ -13,7 +13,7 @@ use stagedoor_model::{
 };
 
 use crate::{
-    Person,
+    Localised, Person,
     confirmation::{CodePolicy, Offer, code_in},
 };
 
@@ -25,23 +25,6 @@ const NAME: usize = 3;
 
 /// The fewest characters of a menu line that a button shows.
 const SHOWN: usize = 16;
-
-/// A text by language (BCP 47 primary subtag).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Localised(pub BTreeMap<String, String>);
-
-impl Localised {
-    /// Returns the text in this language, else in Russian, else the first text that exists.
-    pub fn pick(&self, language: Option<&str>) -> &str {
-        let primary = language.map(|tag| tag.split(['-', '_']).next().unwrap_or(tag).to_ascii_lowercase());
-        let own = primary.and_then(|tag| self.0.get(&tag));
-        own.or_else(|| self.0.get("ru")).or_else(|| self.0.values().next()).map_or("", String::as_str)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
 
 /// An address that the bot asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,6 +6,7 @@ use std::{
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{Order, ShowRef, Timestamp, breakage};
+use stagedoor_texts::{Language, crm};
 
 use crate::{
     BotScript, Campaign, ConsentPolicy, Invoicing, ListRule, Mailing, MailingLimits, Pool, Segment, ShowNotice,
@@ -112,6 +113,8 @@ pub struct Catalog {
     pub pool_of_code: BTreeMap<String, String>,
     /// The replies of the bot.
     pub bot_script: BotScript,
+    /// The language of texts for managers.
+    pub language: Language,
     /// The time zone in which managers read times. `None` means UTC.
     pub zone: Option<TimeZone>,
     /// The rules for consents.
@@ -138,7 +141,7 @@ impl Catalog {
         let Some(named) = named else {
             return Show {
                 key: ShowKey(INTEREST.to_owned()),
-                title: "Interest".to_owned(),
+                title: crm::deal_of_interest().to(self.language),
                 city: None,
                 starts_at: None,
                 zone: None,
@@ -154,7 +157,7 @@ impl Catalog {
     /// Returns the show that stands for goods. Goods bought beside tickets are a deal of their own.
     pub fn goods(&self) -> Show {
         let interest = self.show("", None);
-        Show { key: ShowKey(GOODS.to_owned()), title: "Goods".to_owned(), ..interest }
+        Show { key: ShowKey(GOODS.to_owned()), title: crm::deal_of_goods().to(self.language), ..interest }
     }
 
     /// Returns the show of a campaign or a source. Without a key it returns the show [`INTEREST`].

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Decision, Fact, Identifier, Kind, Record, Timestamp, Verdict, breakage};
+use stagedoor_texts::tasks;
 
 use crate::{BlockedJoin, GuardReason, Guards, Person, cluster::UnionFind, identity, money::Trouble};
 
@@ -197,15 +198,11 @@ pub(crate) fn troubles(person: &Person) -> impl Iterator<Item = Trouble> {
     let unread = person.records.values().flat_map(|record| &record.identifiers).filter(|one| one.is_unread());
     let unread: BTreeSet<&Identifier> = unread.collect();
     let unread = unread.into_iter().map(|one| {
-        let text = format!("They left a {} that cannot be read: {}", one.scope(), one.value());
+        let text = tasks::unread(one.scope(), one.value());
         Trouble { key: format!("unread/{one}"), text }
     });
     let contested = person.contested.iter().map(move |claim| {
-        let (kind, value) = (claim.kind().name(), claim.value());
-        let text = format!(
-            "They typed {value} as their own {kind}. It is another contact's, and nothing proves that it is theirs: tell them \
-             nothing of that contact. If the two are one person, join them: stagedoor join {own} {claim}"
-        );
+        let text = tasks::contested(claim.value(), claim.kind().name(), &own, claim.to_string());
         Trouble { key: format!("claim/{claim}"), text }
     });
     contested.chain(unread).chain(companies(person))
@@ -220,8 +217,8 @@ fn companies(person: &Person) -> impl Iterator<Item = Trouble> {
         }
         _ => None,
     });
-    typed.collect::<BTreeSet<_>>().into_iter().map(|company| {
-        let text = format!("A public form says that they ask for a company, and nothing proves it: {company}");
-        Trouble { key: format!("company/{company}"), text }
-    })
+    typed
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .map(|company| Trouble { key: format!("company/{company}"), text: tasks::company(&company) })
 }

@@ -9,6 +9,7 @@ use stagedoor_model::{
     Conversation, Fact, Kind, Message, MessageContent, Messenger, ProfileLink, SourceName, Timestamp, breakage,
     clean_name,
 };
+use stagedoor_texts::{Language, crm, notes, tasks};
 
 use crate::{Catalog, Intent, Person, PersonId, turns};
 
@@ -56,7 +57,8 @@ fn mark(line: &Message) -> String {
 
 /// Returns the marks of all messages in a person's chats, and of the forms that a note may still mention.
 pub(crate) fn marks(person: &Person, now: Timestamp) -> BTreeSet<String> {
-    let forms = forms(person, now).map(|(line, _)| mark(&line));
+    // A mark has no language.
+    let forms = forms(person, Language::default(), now).map(|(line, _)| mark(&line));
     chatty(person).flat_map(|(_, conversation)| &conversation.lines).map(mark).chain(forms).collect()
 }
 
@@ -64,22 +66,22 @@ pub(crate) fn marks(person: &Person, now: Timestamp) -> BTreeSet<String> {
 const NO_WORDS: [&str; 8] = ["company", "inn", "kpp", "scenario", "message", "variant", "sending", "city"];
 
 /// Returns what a person wrote into forms, one message a form, with the name of the form.
-fn forms(person: &Person, now: Timestamp) -> impl Iterator<Item = (Message, String)> {
+fn forms(person: &Person, language: Language, now: Timestamp) -> impl Iterator<Item = (Message, String)> {
     let is_told = !breakage::is_on("forms-words-in-no-note");
     let records = person.records.values().filter(move |record| is_told && now.duration_since(record.at) < FORM);
-    records.filter_map(|record| {
+    records.filter_map(move |record| {
         let Fact::Submission(submission) = &record.fact else { return None };
         let said = |key: &String| !key.starts_with("utm_") && !NO_WORDS.contains(&key.as_str());
         let words = submission.labels.iter().filter(|(key, _)| said(key) && !submission.quiet);
         let words: Vec<String> = words.map(|(key, text)| format!("{key}: {text}")).collect();
         let mut text = words.join("; ");
         if text.chars().count() > FORM_TEXT {
-            text = text.chars().take(FORM_TEXT).chain("… (`stagedoor export` prints the rest)".chars()).collect();
+            text = text.chars().take(FORM_TEXT).chain(notes::form_cut().to(language).chars()).collect();
         }
         let name = submission.form.as_deref().and_then(clean_name).unwrap_or_else(|| record.source.to_string());
         let said = MessageContent::Text(text);
         let line = Message { at: record.at, order: 0, id: record.key.0.clone(), said, files: vec![] };
-        (!words.is_empty()).then(|| (line, format!("form \"{name}\"")))
+        (!words.is_empty()).then(|| (line, notes::form(name).to(language)))
     })
 }
 
@@ -109,16 +111,16 @@ fn chatty(person: &Person) -> impl Iterator<Item = (&SourceName, &Conversation)>
 }
 
 /// Returns the chats of a person, or `None` if the person has none.
-pub fn chats(person: &Person) -> Option<Chats> {
+pub fn chats(person: &Person, language: Language) -> Option<Chats> {
     let mut chats = Chats::default();
     let mut channels = BTreeSet::new();
     let mut lines = Vec::new();
     for (_, conversation) in chatty(person).filter(|(_, conversation)| conversation.heard_at.is_some()) {
         let channel = channel_title(conversation.chat.kind());
         let closed = conversation.may_write.is_some_and(|(_, may)| !may);
-        channels.insert(if closed { format!("{channel} (closed)") } else { channel.to_owned() });
+        channels.insert(if closed { crm::chat_closed(channel).to(language) } else { channel.to_owned() });
         lines.push(format!("{channel}: {}", address(conversation)));
-        if let Some((at, words)) = conversation.last_words()
+        if let Some((at, words)) = conversation.last_words(|kind| notes::content(kind).to(language))
             && Some(at) > chats.last_message_at
         {
             (chats.last_message, chats.last_message_at) = (words, Some(at));
@@ -170,11 +172,12 @@ pub(crate) fn note(person: &Person, noted: &BTreeSet<String>, catalog: &Catalog,
         conversation.lines.iter().map(|line| (line.clone(), channel_title(conversation.chat.kind()).to_owned()))
     });
     let mut fresh: Vec<(Message, String)> = of_chats
-        .chain(forms(person, now))
+        .chain(forms(person, catalog.language, now))
         .filter(|(line, _)| !matches!(line.said, MessageContent::Allowed) && !noted.contains(&mark(line)))
         .collect();
     fresh.sort();
-    let mut text: Vec<String> = chatty(person).filter_map(|(_, conversation)| missing(conversation, noted)).collect();
+    let mut text: Vec<String> =
+        chatty(person).filter_map(|(_, conversation)| missing(conversation, noted, catalog)).collect();
     let mut length: usize = text.iter().map(|text| text.chars().count() + 1).sum();
     let mut lines = BTreeSet::new();
     for (line, channel) in fresh {
@@ -205,35 +208,39 @@ pub(crate) fn settles_at(person: &Person, noted: &BTreeSet<String>, now: Timesta
 }
 
 /// Returns the text that stands for messages dropped before a note held them. Many came while the CRM was down.
-fn missing(conversation: &Conversation, noted: &BTreeSet<String>) -> Option<String> {
+fn missing(conversation: &Conversation, noted: &BTreeSet<String>, catalog: &Catalog) -> Option<String> {
     let first = conversation.lines.first().filter(|line| !noted.contains(&mark(line)))?;
     conversation.dropped_at.filter(|at| *at <= first.at && !breakage::is_on("dropped-lines-unsaid"))?;
     let channel = channel_title(conversation.chat.kind());
-    Some(format!("… {channel}: lines from before these may be missing here; `stagedoor export` prints them"))
+    Some(notes::missing(channel).to(catalog.language))
 }
 
 fn spoken(line: &Message, channel: &str, catalog: &Catalog) -> String {
     let zone = catalog.zone.clone().unwrap_or(TimeZone::UTC);
     let at = line.at.to_zoned_datetime(zone).strftime("%d.%m %H:%M %Z").to_string();
+    let language = catalog.language;
     match &line.said {
         // This is not one of our links: a person typed a word, or the link belongs to a campaign of somebody else.
         MessageContent::Started { token: Some(token) }
             if token.header().is_none() && !breakage::is_on("words-for-token-unheard") =>
         {
-            format!("{at} {channel}: opened the chat with \"{token}\"")
+            notes::opened_with(at, channel, token.to_string()).to(language)
         }
-        MessageContent::Started { token: Some(_) } => format!("{at} {channel}: opened the chat through a link"),
-        MessageContent::Started { token: None } => format!("{at} {channel}: opened the chat"),
+        MessageContent::Started { token: Some(_) } => notes::opened_through_link(at, channel).to(language),
+        MessageContent::Started { token: None } => notes::opened(at, channel).to(language),
         MessageContent::Text(text) | MessageContent::Button(text) => format!("{at} {channel} ▸ {text}"),
         MessageContent::Pressed { payload, label } => format!("{at} {channel} ▸ {label} [{payload}]"),
         MessageContent::Other(kind, caption) => {
             let files: Vec<String> = line.files.iter().map(|file| format!(" ({file})")).collect();
+            let kind = notes::content(kind).to(language);
             format!("{at} {channel} ▸ [{kind}] {}{}", caption.as_deref().unwrap_or(""), files.concat())
         }
         MessageContent::Contact(given) => format!("{at} {channel} ▸ {}", given.value()),
         MessageContent::Hub(text) => format!("{at} {channel} ◂ {text}"),
-        MessageContent::Undelivered(None) => format!("{at} {channel} ◂ not delivered"),
-        MessageContent::Undelivered(Some(code)) => format!("{at} {channel} ◂ not delivered ({code})"),
+        MessageContent::Undelivered(None) => notes::undelivered(at, channel).to(language),
+        MessageContent::Undelivered(Some(code)) => {
+            notes::undelivered_because(at, channel, code.to_string()).to(language)
+        }
         MessageContent::Allowed => String::new(),
     }
 }
@@ -266,15 +273,10 @@ pub(crate) fn task(person: &Person, tasked: Option<&(Timestamp, String)>, catalo
     asked.sort();
     let (at, id, channel, trouble) = asked.into_iter().find(|(at, ..)| open(*at))?;
     let text = match trouble {
-        Trouble::Doubt => {
-            format!("Perhaps they want no more advertising: read what they wrote in {channel}, and ask them there")
-        }
-        Trouble::Loop => format!(
-            "Another robot seems to answer ours in {channel}: the bot keeps silent. If it is a person, answer there"
-        ),
-        Trouble::NotUnderstood => format!(
-            "The bot did not understand what they wrote in {channel}: answer there (the conversation is in the notes)"
-        ),
+        Trouble::Doubt => tasks::doubt(channel),
+        Trouble::Loop => tasks::loop_of_robots(channel),
+        Trouble::NotUnderstood => tasks::not_understood(channel),
     };
+    let text = text.to(catalog.language);
     Some(TaskDraft { person: person.id, text, about: (at, id), trouble: None })
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{Company, Fact, Order, OrderState, Submission, Timestamp, breakage};
+use stagedoor_texts::{Language, Text, invoices as texts};
 
 use crate::{Catalog, Payments, Person, PersonId, Settlement, Settlements, ShowKey, words};
 
@@ -57,6 +58,22 @@ pub struct InvoiceLine {
     /// The price of one piece, in minor units. A discount on the whole order is a line of its own with a negative
     /// price.
     pub price: i64,
+    /// The title in the hub's language, of a line that the shop's order does not have. [`InvoiceLine::title`] stays as it
+    /// is in any language: another one would cancel the document and make it anew.
+    #[serde(skip)]
+    pub shown: Option<String>,
+}
+
+impl InvoiceLine {
+    fn of_the_hub(title: &Text, price: i64, language: Language) -> Self {
+        let fixed = if breakage::is_on("language-remakes-documents") { language } else { Language::default() };
+        Self { title: title.to(fixed), quantity: 1, price, shown: Some(title.to(language)) }
+    }
+
+    /// Returns the title in the hub's language.
+    pub fn words(&self) -> &str {
+        self.shown.as_ref().unwrap_or(&self.title)
+    }
 }
 
 /// The status of an invoice in the CRM.
@@ -202,7 +219,7 @@ fn invoice(
         let tax = i64::try_from((whole * rate + (10_000 + rate) / 2) / (10_000 + rate)).unwrap_or(0);
         let per_cent =
             if vat % 100 == 0 { format!("{}", vat / 100) } else { format!("{}.{:02}", vat / 100, vat % 100) };
-        format!("VAT {per_cent} % within: {}", words(&order.total.with_minor(tax)))
+        texts::vat(per_cent, words(&order.total.with_minor(tax))).to(catalog.language)
     });
     InvoiceDraft {
         person: person.id,
@@ -221,7 +238,7 @@ fn invoice(
         on: order.placed_at,
         due: order.due_at.unwrap_or(order.placed_at + days),
         tax,
-        payments: moved(order, settlement),
+        payments: moved(order, settlement, catalog.language),
         parents: None,
     }
 }
@@ -235,36 +252,39 @@ fn lines(source: &str, order: &Order, catalog: &Catalog) -> Vec<InvoiceLine> {
         let title = show.city.as_ref().map_or(show.title.clone(), |city| format!("{} · {city}", show.title));
         *seats.entry((title, ticket.price.minor)).or_default() += 1;
     }
-    let seats = seats.into_iter().map(|((title, price), quantity)| InvoiceLine { title, quantity, price });
+    let seats = seats.into_iter().map(|((title, price), quantity)| InvoiceLine { title, quantity, price, shown: None });
     let items = order.items.iter().map(|item| InvoiceLine {
         title: item.title.clone(),
         quantity: item.quantity,
         price: item.price.minor,
+        shown: None,
     });
     let mut lines: Vec<InvoiceLine> = seats.chain(items).collect();
     let sum: i64 = lines.iter().map(|line| line.price.saturating_mul(line.quantity.into())).sum();
     match (order.total.minor - sum, lines.is_empty()) {
         (0, false) => {}
-        (rest, true) => lines.push(InvoiceLine { title: "Order".into(), quantity: 1, price: rest }),
+        (rest, true) => lines.push(InvoiceLine::of_the_hub(&texts::order(), rest, catalog.language)),
         (rest, false) => {
-            let title = if rest < 0 { "Discount" } else { "Fees" };
-            lines.push(InvoiceLine { title: title.into(), quantity: 1, price: rest });
+            let title = if rest < 0 { texts::discount() } else { texts::fees() };
+            lines.push(InvoiceLine::of_the_hub(&title, rest, catalog.language));
         }
     }
     lines
 }
 
-fn moved(order: &Order, settlement: &Settlement) -> String {
-    let line = |sign: &str, (at, minor): &(Timestamp, i64)| {
-        (*at, format!("{} {sign} {}", at.strftime("%Y-%m-%d"), words(&order.total.with_minor(*minor))))
+fn moved(order: &Order, settlement: &Settlement, language: Language) -> String {
+    let line = |is_return: bool, (at, minor): &(Timestamp, i64)| {
+        let (day, money) = (at.strftime("%Y-%m-%d").to_string(), words(&order.total.with_minor(*minor)));
+        let text = if is_return { texts::went_back(day, money) } else { texts::came(day, money) };
+        (*at, text.to(language))
     };
-    let mut all: Vec<(Timestamp, String)> = settlement.came.iter().map(|one| line("received", one)).collect();
-    all.extend(settlement.went.iter().map(|one| line("returned", one)));
+    let mut all: Vec<(Timestamp, String)> = settlement.came.iter().map(|one| line(false, one)).collect();
+    all.extend(settlement.went.iter().map(|one| line(true, one)));
     if settlement.came.is_empty() && settlement.received > 0 {
-        all.extend(order.paid_at.map(|at| line("received", &(at, settlement.received))));
+        all.extend(order.paid_at.map(|at| line(false, &(at, settlement.received))));
     }
     if settlement.went.is_empty() {
-        all.extend(order.refunds.values().map(|refund| line("returned", &(refund.at, refund.amount.minor))));
+        all.extend(order.refunds.values().map(|refund| line(true, &(refund.at, refund.amount.minor))));
     }
     all.sort();
     all.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("\n")

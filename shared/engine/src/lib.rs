@@ -21,6 +21,7 @@ mod later;
 mod link_rules;
 mod link_visits;
 mod list_membership;
+mod localised;
 mod mail_and_consent;
 mod mailings;
 mod marketing;
@@ -42,7 +43,7 @@ mod show_history;
 mod stage;
 mod untangle;
 
-pub use bot::{Ask, BotScript, BotStep, Intent, Localised, On, PASSED_ON_ONCE, Reply, turns};
+pub use bot::{Ask, BotScript, BotStep, Intent, On, PASSED_ON_ONCE, Reply, turns};
 pub use campaign::{Attribution, Attributions, By, Campaign, Pool, Windows};
 pub use catalog::{Catalog, GOODS, INTEREST, Pipeline, Show, ShowKey};
 pub use confirmation::{CODE_VALID, CodePolicy, Offer};
@@ -61,6 +62,7 @@ pub use invoices::{CompanyDraft, InvoiceDraft, InvoiceLine, InvoiceParents, Invo
 pub use later::{Later, PathStep};
 pub use link_visits::Looks;
 pub use list_membership::{Enrolment, Leaving, ListRule, Member, Place, Places, enrolment};
+pub use localised::Localised;
 pub use mailings::{
     Audience, DueMessage, DueMessages, Mailing, MailingLimits, MailingState, MailingStep, MessageDraft, Reports, Route,
     Variant, capped, due_messages, takes_no_sms,

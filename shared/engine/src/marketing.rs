@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{Channel, Fact, Identifier, MARKETING, MailMessage, Timestamp};
+use stagedoor_texts::{Text, crm};
 
 use crate::{Catalog, CrmState, Person, Standing, consent, is_suppressed, ledger};
 
@@ -51,36 +52,38 @@ fn day(at: Timestamp, catalog: &Catalog) -> String {
     at.to_zoned_datetime(catalog.zone.clone().unwrap_or(TimeZone::UTC)).strftime("%d.%m.%Y").to_string()
 }
 
-fn title(channel: Channel) -> &'static str {
+fn title(channel: Channel) -> Text {
     match channel {
-        Channel::Email => "e-mail",
-        Channel::Sms => "SMS",
-        Channel::Call => "calls",
-        Channel::Messenger => "messengers",
+        Channel::Email => crm::email(),
+        Channel::Sms => crm::sms(),
+        Channel::Call => crm::calls(),
+        Channel::Messenger => crm::messengers(),
     }
 }
 
 fn consents(person: &Person, catalog: &Catalog) -> String {
     let entries = ledger(person);
-    let mut said: Vec<String> = Vec::new();
+    let mut said: Vec<Text> = Vec::new();
     for channel in Channel::ALL {
-        let told = |what: &str, entry: &crate::Entry, by: &str| {
-            format!("{}: {what}, {} ({by})", title(channel), day(entry.at, catalog))
-        };
+        let day = |entry: &crate::Entry| day(entry.at, catalog);
         match consent::standing(&entries, MARKETING, channel, None, &catalog.consent, None) {
             Standing::Unknown => {}
-            Standing::Unconfirmed(entry) => said.push(told("not confirmed", &entry, &entry.source)),
-            Standing::Given(entry) => said.push(told("yes", &entry, &entry.source)),
+            Standing::Unconfirmed(entry) => {
+                said.push(crm::consent_unconfirmed(title(channel), day(&entry), &entry.source));
+            }
+            Standing::Given(entry) => said.push(crm::consent_given(title(channel), day(&entry), &entry.source)),
             // A withdrawal for another channel is shown there.
             Standing::Withdrawn(entry) if entry.channel != channel => {}
-            Standing::Withdrawn(entry) => said.push(told("withdrawn", &entry, &entry.method)),
+            Standing::Withdrawn(entry) => {
+                said.push(crm::consent_withdrawn(title(channel), day(&entry), &entry.method));
+            }
         }
     }
     if said.is_empty() {
         // The box office can ask a person whom nobody has asked so far.
         return catalog.consent.ask.clone().unwrap_or_default();
     }
-    said.join("; ")
+    said.iter().map(|text| text.to(catalog.language)).collect::<Vec<_>>().join("; ")
 }
 
 fn letters(person: &Person, catalog: &Catalog) -> String {
@@ -97,14 +100,14 @@ fn letters(person: &Person, catalog: &Catalog) -> String {
     }
     let opened = all.iter().filter(|letter| letter.seen_at().is_some()).count();
     let clicked = all.iter().filter(|letter| letter.clicked_at().is_some()).count();
-    let mut text = format!("{} letters, {opened} opened, {clicked} clicked", all.len());
+    let mut text = crm::letters(all.len(), opened, clicked);
     if let Some(at) = all.iter().filter_map(|letter| letter.last_opened_at.max(letter.seen_at())).max() {
-        text.push_str(&format!(", last opened {}", day(at, catalog)));
+        text = crm::letters_opened(text, day(at, catalog));
     }
     let to: BTreeSet<&Identifier> = all.iter().map(|letter| &letter.to).collect();
     let dead: BTreeSet<&str> = to.into_iter().filter(|one| is_suppressed(person, one)).map(Identifier::value).collect();
     if !dead.is_empty() {
-        text.push_str(&format!("; not reached: {}", dead.into_iter().collect::<Vec<_>>().join(", ")));
+        text = crm::letters_unreached(text, dead.into_iter().collect::<Vec<_>>().join(", "));
     }
-    text
+    text.to(catalog.language)
 }

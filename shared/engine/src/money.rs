@@ -1,5 +1,7 @@
 //! The money of an order: asked for, received, returned; and what only a manager can decide about it.
 
+mod troubles;
+
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
@@ -10,6 +12,9 @@ use stagedoor_model::{
     Fact, Kind, Money, Order, OrderState, Payment, PaymentKind, Record, RecordKey, Refund, SourceName, Timestamp,
     breakage,
 };
+use stagedoor_texts::{Text, crm, tasks};
+pub(crate) use troubles::elsewhere_of;
+pub use troubles::{Trouble, troubles};
 
 use crate::{order_numbers, records::PAYMENT_RECORD};
 
@@ -31,15 +36,15 @@ pub enum Payments {
 
 impl Payments {
     /// Returns the state in words, for people.
-    pub fn words(self) -> &'static str {
+    pub fn words(self) -> Text {
         match self {
-            Self::Free => "free",
-            Self::Unpaid => "unpaid",
-            Self::Overdue => "overdue",
-            Self::Partly => "partly paid",
-            Self::Paid => "paid",
-            Self::Over => "overpaid",
-            Self::Refunded => "refunded",
+            Self::Free => crm::payment_free(),
+            Self::Unpaid => crm::payment_unpaid(),
+            Self::Overdue => crm::payment_overdue(),
+            Self::Partly => crm::payment_partly(),
+            Self::Paid => crm::payment_paid(),
+            Self::Over => crm::payment_over(),
+            Self::Refunded => crm::payment_refunded(),
         }
     }
 }
@@ -220,71 +225,6 @@ fn elsewhere(order: &Order, all: &[(&String, &Payment)]) -> BTreeMap<String, Mov
     moved
 }
 
-/// A problem with an order's money that a manager has to decide.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    /// Key of this trouble with these figures. Other figures make another key.
-    pub key: String,
-    pub text: String,
-}
-
-/// Returns everything about an order's money that waits for a manager.
-pub fn troubles(order: &Order, settlement: &Settlement) -> Vec<Trouble> {
-    let number = order.number.as_deref().unwrap_or(&order.id);
-    let mut all: Vec<Trouble> = trouble(order, settlement).into_iter().chain(elsewhere_of(order, settlement)).collect();
-    for (dispute, minor) in &settlement.disputed {
-        let money = words(&order.total.with_minor(*minor));
-        let text =
-            format!("The payer's bank asks {money} back for order {number}: answer the dispute at the provider.");
-        all.push(Trouble { key: format!("{}/dispute/{dispute}", order.id), text });
-    }
-    all
-}
-
-/// Returns troubles about money that came for an order in other currencies than its own.
-pub(crate) fn elsewhere_of(order: &Order, settlement: &Settlement) -> Vec<Trouble> {
-    let number = order.number.as_deref().unwrap_or(&order.id);
-    let mut all = Vec::new();
-    for (currency, moved) in &settlement.elsewhere {
-        let money = |minor: i64| words(&Money { minor, currency: currency.clone() });
-        let back = if moved.returned > 0 { format!(", {} went back", money(moved.returned)) } else { String::new() };
-        let asked = words(&order.total);
-        let text = format!(
-            "Order {number} costs {asked}, and {} came for it in another currency{back}. Decide what it settles.",
-            money(moved.received)
-        );
-        let key = format!("{}/{currency}/{}/{}", order.id, moved.received, moved.returned);
-        all.push(Trouble { key, text });
-    }
-    all
-}
-
-/// Returns the trouble with the amount, if any. Only a collective order may be paid in parts.
-fn trouble(order: &Order, settlement: &Settlement) -> Option<Trouble> {
-    let Settlement { asked, received, returned, cancelled, .. } = settlement;
-    let money = |minor: i64| words(&order.total.with_minor(minor));
-    let number = order.number.as_deref().unwrap_or(&order.id);
-    let kept = received.saturating_sub(*returned);
-    let count = settlement.came.len();
-    let what = if kept < 0 && *received > 0 {
-        format!("got more back than was paid: received {}", money(*received))
-    } else if *cancelled && kept > 0 && (!settlement.came.is_empty() || !breakage::is_on("shops-payment-kept-unsaid")) {
-        format!("was cancelled, and {} came for it and did not go back", money(kept))
-    } else if kept > *asked && settlement.came.iter().filter(|(_, minor)| minor == asked).count() > 1 {
-        format!("was paid twice: asked for {}, received {} in {count} payments", money(*asked), money(*received))
-    } else if kept > *asked {
-        format!("was paid with too much: asked for {}, received {}", money(*asked), money(*received))
-    } else if *received > 0 && received < asked && count > 0 && order.company.is_none() {
-        format!("was paid with too little: asked for {}, received {}", money(*asked), money(*received))
-    } else {
-        return None;
-    };
-    let back = if *returned > 0 { format!(", returned {}", money(*returned)) } else { String::new() };
-    let text = format!("Order {number} {what}{back}. Decide what is to be returned or asked for.");
-    let key = format!("{}/{asked}/{received}/{returned}/{cancelled}", order.id);
-    Some(Trouble { key, text })
-}
-
 /// Formats an amount for people with the decimal places of its currency: `5400.00 RUB`, `3000 JPY`.
 pub fn words(money: &Money) -> String {
     let sign = if money.minor < 0 { "-" } else { "" };
@@ -393,24 +333,29 @@ fn unmatched(record: &Record, payments: &BTreeMap<&String, &Payment>) -> Option<
     let moved = |(_, payment): &(&&String, &&Payment)| {
         matches!(payment.kind, PaymentKind::Received | PaymentKind::Returned) && payment.amount.minor != 0
     };
-    let lines: Vec<String> = payments.iter().filter(moved).map(|(_, payment)| told(payment)).collect();
+    let lines: Vec<Text> = payments.iter().filter(moved).map(|(_, payment)| told(payment)).collect();
     if lines.is_empty() {
         return None;
     }
     let (_, name) = record.key.0.split_once(':').unwrap_or_default();
-    let what = if record.key.0.starts_with(PAYMENT_RECORD) { "payment" } else { "order" };
-    let text = format!("{} for {what} {name} of {}, which that shop has not told of.", lines.join(", "), record.source);
-    Some(Trouble { key: format!("{}/{}", record.key.0, lines.len()), text })
+    let key = format!("{}/{}", record.key.0, lines.len());
+    let text = match record.key.0.starts_with(PAYMENT_RECORD) {
+        true => tasks::money_of_payment(lines, name, record.source.as_str()),
+        false => tasks::money_of_order(lines, name, record.source.as_str()),
+    };
+    Some(Trouble { key, text })
 }
 
-fn told(payment: &Payment) -> String {
-    let verb = if payment.kind == PaymentKind::Returned { "went back" } else { "came" };
-    format!("{} {verb}", words(&payment.amount))
+fn told(payment: &Payment) -> Text {
+    let money = words(&payment.amount);
+    if payment.kind == PaymentKind::Returned { tasks::went_back(money) } else { tasks::came(money) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use stagedoor_texts::Language;
+
+    use super::{troubles::trouble, *};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).expect("in range")
@@ -478,9 +423,10 @@ mod tests {
         let order = order(540_000, OrderState::Paid, false);
         let twice = settled(&order, &[(1, Received, 540_000), (2, Received, 540_000)]);
         assert_eq!(twice.state(at(5)), Payments::Over);
-        let text = trouble(&order, &twice).expect("a trouble").text;
+        let text = trouble(&order, &twice).expect("a trouble").text.to(Language::English);
         assert!(text.contains("paid twice: asked for 5400.00 RUB, received 10800.00 RUB in 2 payments"), "{text}");
         let little = trouble(&order, &settled(&order, &[(1, Received, 500_050)])).expect("a trouble").text;
+        let little = little.to(Language::English);
         assert!(little.contains("too little: asked for 5400.00 RUB, received 5000.50 RUB"), "{little}");
         // The excess was returned: nothing is left to decide.
         let mended = settled(&order, &[(1, Received, 540_000), (2, Received, 540_000), (3, Returned, 540_000)]);

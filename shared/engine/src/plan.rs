@@ -18,6 +18,7 @@ pub(crate) use deletions::contacts;
 pub use draft::{CompanyRef, ContactDraft, DealDraft, Doubted, Plan, Step};
 pub use guard::{StageGuard, StagePlace};
 use stagedoor_model::{Fact, Money, Order, Timestamp, breakage};
+use stagedoor_texts::crm;
 pub use state::{ContactState, CrmState, DealState, Digest, InvoiceState, Pending, PendingText, Rejected};
 
 use crate::{
@@ -103,7 +104,7 @@ fn plan_remarks(
 ) {
     plan.note = crm_conversation::note(person, &link.noted, catalog, now);
     let asked = crm_conversation::task(person, link.tasked.as_ref(), catalog);
-    let trouble = untold(person, link, money, now);
+    let trouble = untold(person, link, money, catalog, now);
     // Lines that do not fit into one note go into the next one.
     let noted = plan.note.iter().flat_map(|note| &note.lines).chain(&link.noted).cloned().collect();
     let rest = plan.note.as_ref().and_then(|_| crm_conversation::note(person, &noted, catalog, now));
@@ -125,7 +126,13 @@ pub fn next_turn(person: &Person, link: &CrmState, now: Timestamp) -> Option<Tim
 }
 
 /// Returns a task about the first trouble with money that no manager knows of.
-fn untold(person: &Person, link: &CrmState, all: &Settlements<'_>, now: Timestamp) -> Option<TaskDraft> {
+fn untold(
+    person: &Person,
+    link: &CrmState,
+    all: &Settlements<'_>,
+    catalog: &Catalog,
+    now: Timestamp,
+) -> Option<TaskDraft> {
     let waits =
         |order: &_, settlement: &_| unmatched::waits_for_return(order, settlement).is_some_and(|until| until > now);
     let settled = all.orders.values().filter(|(order, settlement)| !waits(order, settlement));
@@ -134,7 +141,8 @@ fn untold(person: &Person, link: &CrmState, all: &Settlements<'_>, now: Timestam
     let troubles = troubles.chain(crate::claims::troubles(person));
     let fresh = troubles.into_iter().find(|trouble| !link.troubles.contains(&trouble.key))?;
     let about = (Timestamp::UNIX_EPOCH, String::new());
-    Some(TaskDraft { person: person.id, text: fresh.text, about, trouble: Some(fresh.key) })
+    let text = fresh.text.to(catalog.language);
+    Some(TaskDraft { person: person.id, text, about, trouble: Some(fresh.key) })
 }
 
 fn plan_invoices(
@@ -249,6 +257,7 @@ fn vacated(
             payment: None,
             other_sums: String::new(),
             clears: known.is_parted || !breakage::is_on("closed-deal-keeps-payment"),
+            language: catalog.language,
             other_ids: BTreeSet::new(),
             guard: Some(StageGuard::of(pipeline, known, catalog)),
             stage_at: None,
@@ -328,7 +337,7 @@ fn draft_deal(
     let stage = pipeline.stages.get(deal.stage);
     let company = deal.company.as_ref().map(|company| CompanyRef { key: company.key(), id: None });
     let payment = payment_of(&deal, money, now);
-    let currency = catalog.currency();
+    let (currency, language) = (catalog.currency(), catalog.language);
     // Orders that went to another person took their worth with them.
     let emptied = deal.orders.is_empty() && !known.orders.is_empty();
     let is_left = emptied && !breakage::is_on("closed-deal-keeps-payment");
@@ -358,15 +367,16 @@ fn draft_deal(
         tickets: deal.live_tickets,
         refunded: Money { minor: refunded, currency: currency.to_owned() }.whole_major(),
         campaign: deal.attribution.map(|owed| match owed.by {
-            By::Code => format!("{} (promo code)", owed.campaign),
-            By::Link => format!("{} (link)", owed.campaign),
-            By::Click => format!("{} (letter clicked)", owed.campaign),
-            By::View => format!("{} (letter opened)", owed.campaign),
+            By::Code => crm::campaign_by_code(owed.campaign).to(language),
+            By::Link => crm::campaign_by_link(owed.campaign).to(language),
+            By::Click => crm::campaign_by_click(owed.campaign).to(language),
+            By::View => crm::campaign_by_view(owed.campaign).to(language),
         }),
         company,
         payment,
         other_sums: other_sums.join(", "),
         clears,
+        language,
         other_ids: BTreeSet::new(),
         guard: None,
         stage_at: None,

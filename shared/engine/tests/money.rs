@@ -10,6 +10,7 @@ use stagedoor_model::{
     Body, Event, EventId, Fact, FormSubmitted, Item, Money, Order, OrderBody, OrderState, Payment, PaymentKind,
     PaymentReported, Record, Refund, Rung, ShowRef, Ticket,
 };
+use stagedoor_texts::Language;
 use world::{World, at, email, phone, source};
 
 fn money(minor: i64, currency: &str) -> Money {
@@ -166,7 +167,7 @@ fn more_went_back_than_was_paid_and_the_deal_is_worth_nothing_and_a_manager_deci
     assert_eq!(worth(&person, "a"), 0);
     let (order, settlement) = settlements(person.records.values()).orders.into_values().next().expect("an order");
     let troubles = stagedoor_engine::troubles(&order, &settlement);
-    assert!(troubles[0].text.contains("got more back than was paid"), "{troubles:?}");
+    assert!(troubles[0].text.to(Language::English).contains("got more back than was paid"), "{troubles:?}");
 }
 
 #[test]
@@ -187,7 +188,10 @@ fn money_in_another_currency_than_the_orders_is_said_and_waits_for_a_manager() {
     let (order, settlement) = settlements(person.records.values()).orders.into_values().next().expect("an order");
     assert_eq!(settlement.received, 0);
     let troubles = stagedoor_engine::troubles(&order, &settlement);
-    assert!(troubles[0].text.contains("31.00 EUR came for it in another currency"), "{troubles:?}");
+    assert!(
+        troubles[0].text.to(Language::English).contains("31.00 EUR came for it in another currency"),
+        "{troubles:?}"
+    );
     assert_eq!(deal(&person, "a").worth_beside("RUB").collect::<Vec<_>>(), [money(3_100, "EUR")]);
 }
 
@@ -234,7 +238,7 @@ fn money_that_matches_no_order_is_kept_in_sight_and_settles_when_the_order_comes
     let came = paid(Some("9"), "pi_9", &["pi_9"], PaymentKind::Received, 300_000, 6);
     let alone = one(vec![came.clone()]);
     let unmatched = settlements(alone.records.values()).unmatched;
-    assert!(unmatched[0].text.contains("3000.00 RUB came for order 9 of shop"), "{unmatched:?}");
+    assert!(unmatched[0].text.to(Language::English).contains("3000.00 RUB came for order 9 of shop"), "{unmatched:?}");
     let mut placed = order("9", &[("a", 300_000)], "RUB");
     (placed.state, placed.paid_at, placed.paid) = (OrderState::Placed, None, money(0, "RUB"));
     let person = one(vec![came, told(&placed, 1)]);

@@ -137,7 +137,7 @@ fn a_long_line_is_whole_in_the_note_and_short_in_the_field() {
     let person = world.people.values().next().expect("one");
     let plan = plan(person, &CrmState::default(), &Catalog::default(), stagedoor_model::Timestamp::UNIX_EPOCH);
     assert!(plan.note.expect("a note").text.contains("перезвоните"));
-    let field = stagedoor_engine::chats(person).expect("a chat").last_message;
+    let field = stagedoor_engine::chats(person, Default::default()).expect("a chat").last_message;
     assert!(field.chars().count() == 400 && field.ends_with('…'), "{field}");
 }
 
@@ -359,7 +359,7 @@ fn a_chat_with_an_invisible_name_is_shown_by_its_id() {
             MessageHeard { chat, message: "1".into(), content: Content::Text("Здравствуйте".into()) };
         let event = Event::new(&source(), EventId::derive(&source(), &["n"]), at(1), Body::MessageReceived(heard));
         let person = person_of(stagedoor_engine::record_of(&event).into_iter().collect());
-        assert_eq!(stagedoor_engine::chats(&person).expect("a chat").chat, shown, "{name:?}");
+        assert_eq!(stagedoor_engine::chats(&person, Default::default()).expect("a chat").chat, shown, "{name:?}");
     }
 }
 

@@ -293,16 +293,16 @@ impl Conversation {
         self.open_since.is_some() && self.may_write.is_none_or(|(_, may)| may)
     }
 
-    /// The latest of their words, for a manager's eyes.
-    pub fn last_words(&self) -> Option<(Timestamp, String)> {
+    /// The latest of their words, for a manager's eyes. `content` names what is no text, such as `photo`.
+    pub fn last_words(&self, content: impl Fn(&str) -> String) -> Option<(Timestamp, String)> {
         let latest = self.lines.iter().rev().find_map(|line| match &line.said {
             MessageContent::Text(text) | MessageContent::Button(text) | MessageContent::Pressed { label: text, .. } => {
                 Some((line.at, text.clone()))
             }
             MessageContent::Other(kind, caption) => {
-                Some((line.at, caption.clone().unwrap_or_else(|| format!("[{kind}]"))))
+                Some((line.at, caption.clone().unwrap_or_else(|| format!("[{}]", content(kind)))))
             }
-            MessageContent::Contact(_) => Some((line.at, "[contact]".to_owned())),
+            MessageContent::Contact(_) => Some((line.at, format!("[{}]", content("contact")))),
             _ => None,
         });
         latest.map(|(at, words)| (at, shortened(&words, FIELD)))

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{Timestamp, breakage};
+use stagedoor_texts::{Language, Text};
 
 use super::words::{AlarmText, words};
 
@@ -67,6 +68,11 @@ pub struct Alarm {
 }
 
 impl Alarm {
+    fn say(&mut self, text: &Text) {
+        self.text = text.to(Language::English);
+        self.text_ru = text.to(Language::Russian);
+    }
+
     pub(super) fn key(&self) -> String {
         key(self.kind, self.source.as_deref())
     }
@@ -163,7 +169,7 @@ impl Book {
             if is_untold {
                 continue;
             }
-            (alarm.text, alarm.text_ru) = words(Phase::Over, &alarm, &AlarmText::default());
+            alarm.say(&words(Phase::Over, &alarm, &AlarmText::default()));
             self.notice(Phase::Over, alarm, now, ways);
         }
         self.rests.retain(|_, rest| now.duration_since(rest.told_at) < FORGOTTEN);
@@ -197,7 +203,7 @@ impl Book {
                 text: String::new(),
                 text_ru: String::new(),
             };
-            (alarm.text, alarm.text_ru) = words(Phase::Began, &alarm, &one.told);
+            alarm.say(&words(Phase::Began, &alarm, &one.told));
             let is_told_once = one.told.is_new;
             self.ringing.insert(key, Ringing { alarm: alarm.clone(), told_at: now, is_told_once, is_untold });
             if is_untold {
@@ -209,7 +215,7 @@ impl Book {
                 );
                 continue;
             }
-            (alarm.text, alarm.text_ru) = words(phase, &alarm, &one.told);
+            alarm.say(&words(phase, &alarm, &one.told));
             self.notice(phase, alarm, now, ways);
         }
         self.notices.retain(|notice| !notice.left.is_empty());

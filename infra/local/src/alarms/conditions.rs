@@ -138,12 +138,7 @@ async fn people_wait(hub: &Hub, book: &Book, now: Timestamp) -> Result<Option<Fo
     if book.is_due(kind, totals.waiting, now) {
         let reasons = stagedoor_sync::reasons_of_people(hub.store.as_ref()).await?;
         let own = reasons.iter().filter(|one| one.people > 0).take(REASONS);
-        let (mut english, mut russian) = (String::new(), String::new());
-        for one in own {
-            english.push_str(&format!(" Why: {}. To act: {}.", one.reason, one.who_acts));
-            russian.push_str(&format!(" Почему: {}. Действовать: {}.", one.reason_ru, one.who_acts_ru));
-        }
-        told.why = (!english.is_empty()).then_some((english, russian));
+        told.why = own.map(|one| (one.reason.clone(), one.who_acts.clone())).collect();
     }
     Ok(Some(Found { kind, source: None, since, count: totals.waiting, told }))
 }

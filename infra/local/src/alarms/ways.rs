@@ -6,9 +6,9 @@ use jiff::SignedDuration;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use stagedoor_channels::{AlarmHook, EMAIL};
-use stagedoor_config::AlarmLanguage;
 use stagedoor_model::{Identifier, MessageDecided, SourceName, Timestamp, breakage};
 use stagedoor_ports::{Channel, Sending};
+use stagedoor_texts::Language;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::book::{Alarm, Notice};
@@ -42,7 +42,7 @@ struct Rest {
 pub(super) struct Ways {
     all: BTreeMap<String, Route>,
     rests: BTreeMap<String, Rest>,
-    language: Option<AlarmLanguage>,
+    language: Option<Language>,
     /// The name of the hub, if it has one: a reader may have several hubs.
     hub: Option<String>,
 }
@@ -73,7 +73,7 @@ impl Ways {
             all.insert(name, Route::Message { channel: Arc::clone(channel), through, to });
         }
         let named = hub.config.public_url.as_deref().and_then(|url| url.split("://").nth(1)).map(str::to_owned);
-        Ok(Self { all, rests: BTreeMap::new(), language: config.language, hub: named })
+        Ok(Self { all, rests: BTreeMap::new(), language: config.language.or(hub.config.language), hub: named })
     }
 
     pub fn names(&self) -> std::collections::BTreeSet<String> {
@@ -168,8 +168,8 @@ impl Ways {
 
     fn text(&self, alarm: &Alarm) -> String {
         let lines: &[&str] = match self.language {
-            Some(AlarmLanguage::Russian) => &[&alarm.text_ru],
-            Some(AlarmLanguage::English) => &[&alarm.text],
+            Some(Language::Russian) => &[&alarm.text_ru],
+            Some(Language::English) => &[&alarm.text],
             None => &[&alarm.text_ru, &alarm.text],
         };
         let hub = self.hub.as_ref().map_or_else(String::new, |name| format!(" ({name})"));

@@ -8,6 +8,7 @@ use std::{fs::File, net::SocketAddr, path::Path, sync::Arc};
 use stagedoor_config::{Config, Credentials, CrmConfig, CrmKind};
 use stagedoor_model::breakage;
 use stagedoor_sandbox::{Messengers, PipelineSeed, Post, Sandbox, Seed, VtigerSandbox, VtigerSeed, VtigerUser};
+use stagedoor_texts::Text;
 use tokio::{
     net::{TcpListener, TcpSocket},
     task::JoinSet,
@@ -180,7 +181,9 @@ pub fn seed(config: &Config, crm: &CrmConfig) -> Seed {
 /// A Vtiger installation for the sandbox: the config's user, and the fields that docs/crm.md asks an administrator
 /// for.
 pub fn vtiger_seed(config: &Config, crm: &CrmConfig) -> VtigerSeed {
-    let field = |(module, name, label): &(&str, &str, &str)| ((*module).into(), (*name).into(), (*label).into());
+    let field = |(module, name, label): &(&str, &str, fn() -> Text)| {
+        ((*module).into(), (*name).into(), label().to(config.catalog.language))
+    };
     let fields = stagedoor_crm::vtiger::FIELDS.iter().map(field).collect();
     let stages = config.catalog.pipelines.iter().flat_map(|one| one.stages.values().cloned()).collect();
     let mut seed = VtigerSeed { fields, stages, makes_invoices: true, ..VtigerSeed::default() };

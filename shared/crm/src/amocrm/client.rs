@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, Parting, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp, breakage};
 use stagedoor_ports::{Changes, Crm, CrmError, CrmPage, Deleted, Gone, Store, WriteOutcome};
+use stagedoor_texts::{Language, crm};
 use tokio::sync::{Mutex, OnceCell, RwLock};
 
 use crate::{
@@ -57,6 +58,8 @@ pub struct Settings {
     pub hook: Option<String>,
     /// Pairs of pipeline and stage names that the config uses.
     pub stages: BTreeSet<(String, String)>,
+    /// Language of labels, tags and notes.
+    pub language: Language,
 }
 
 /// Client of one amoCRM account.
@@ -119,7 +122,7 @@ impl AmoCrm {
         if let Some(schema) = self.schema.read().await.as_ref() {
             return Ok(Arc::clone(schema));
         }
-        let mut schema = schema::read(&self.transport).await?;
+        let mut schema = schema::read(&self.transport, self.settings.language).await?;
         self.recall_stages(&mut schema).await?;
         let schema = Arc::new(schema);
         *self.schema.write().await = Some(Arc::clone(&schema));
@@ -329,9 +332,10 @@ impl Crm for AmoCrm {
     }
 
     async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<WriteOutcome> {
-        let make = || schema::fields(&self.transport, "companies", &companies::FIELDS);
+        let language = self.settings.language;
+        let make = || schema::fields(&self.transport, "companies", &companies::FIELDS, language);
         match self.company_fields.get_or_try_init(make).await {
-            Ok(fields) => companies::put(&self.transport, fields, rows, companies::second(since, SKEW)).await,
+            Ok(fields) => companies::put(&self.transport, fields, rows, companies::second(since, SKEW), language).await,
             Err(error) => {
                 tracing::warn!(%error, "the CRM's fields of companies could not be read");
                 vec![WriteOutcome::NotSent; rows.len()]
@@ -347,11 +351,12 @@ impl Crm for AmoCrm {
                 return vec![WriteOutcome::NotSent; rows.len()];
             }
         };
+        let language = self.settings.language;
         let build = |_: &Schema| {
             rows.iter()
                 .zip(&moved)
                 .map(|((contact, of), moved)| {
-                    let tags = json!([{ "name": format!("duplicate of {of}") }]);
+                    let tags = json!([{ "name": crm::duplicate_tag(of.to_string()).to(language) }]);
                     let row = wire::with_id(*contact, json!({ "tags_to_add": tags, "updated_by": 0 }));
                     if matches!(moved, WriteOutcome::Done(_)) { Ok(row) } else { Err(moved.clone()) }
                 })
@@ -359,7 +364,7 @@ impl Crm for AmoCrm {
         };
         let gone = |index: usize, field: &str| (field == "id").then_some(Gone::Contact(rows.get(index)?.0));
         let tagged = self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build, &gone).await;
-        notes_and_tasks::tell_managers(&self.transport, rows, &tagged).await;
+        notes_and_tasks::tell_managers(&self.transport, rows, &tagged, language).await;
         tagged
     }
 

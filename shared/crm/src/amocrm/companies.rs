@@ -9,23 +9,24 @@ use serde_json::{Value, json};
 use stagedoor_engine::CompanyDraft;
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{CrmError, WriteOutcome};
+use stagedoor_texts::{Language, crm, fields as texts};
 
 use crate::amocrm::{
     bulk,
-    schema::{self, items, number},
+    schema::{self, Field, items, number},
     transport::Transport,
     wire,
 };
 
-/// The hub's own fields of companies: code, name and type.
-pub const FIELDS: [(&str, &str, &str); 4] = [
-    ("STAGEDOOR_ID", "Stagedoor: company", "text"),
-    ("STAGEDOOR_INN", "ИНН", "text"),
-    ("STAGEDOOR_KPP", "КПП", "text"),
-    ("STAGEDOOR_ABOUT", "Stagedoor: about", "textarea"),
+/// The hub's own fields of companies.
+pub const FIELDS: [Field; 4] = [
+    ("STAGEDOOR_ID", texts::company_id, "text"),
+    ("STAGEDOOR_INN", texts::inn, "text"),
+    ("STAGEDOOR_KPP", texts::kpp, "text"),
+    ("STAGEDOOR_ABOUT", texts::about, "textarea"),
 ];
 
-fn row(draft: &CompanyDraft, fields: &BTreeMap<String, u64>) -> Value {
+fn row(draft: &CompanyDraft, fields: &BTreeMap<String, u64>, language: Language) -> Value {
     let mut values = Vec::new();
     let mut put = |code: &str, value: &str| {
         if let Some(id) = fields.get(code).filter(|_| !value.is_empty()) {
@@ -36,10 +37,10 @@ fn row(draft: &CompanyDraft, fields: &BTreeMap<String, u64>) -> Value {
     put("STAGEDOOR_INN", draft.inn.as_deref().unwrap_or_default());
     put("STAGEDOOR_KPP", draft.kpp.as_deref().unwrap_or_default());
     let mut about: Vec<String> = Vec::new();
-    about.extend(draft.unchecked.iter().map(|text| format!("Given as a tax id, and is none: {text}")));
+    about.extend(draft.unchecked.iter().map(|text| crm::company_no_tax_id(text).to(language)));
     if !draft.domains.is_empty() {
         let all: Vec<&str> = draft.domains.iter().map(String::as_str).collect();
-        about.push(format!("E-mails of its people are at {}", all.join(", ")));
+        about.push(crm::company_domains(all.join(", ")).to(language));
     }
     put("STAGEDOOR_ABOUT", &about.join("\n"));
     json!({ "name": wire::cut(&draft.name), "created_by": 0, "updated_by": 0, "custom_fields_values": values })
@@ -52,6 +53,7 @@ pub async fn put(
     fields: &BTreeMap<String, u64>,
     rows: &[(Option<u64>, CompanyDraft)],
     since: Option<i64>,
+    language: Language,
 ) -> Vec<WriteOutcome> {
     let mut known: BTreeMap<String, u64> = BTreeMap::new();
     let fresh = rows.iter().filter(|(id, _)| id.is_none()).map(|(_, draft)| draft);
@@ -74,7 +76,7 @@ pub async fn put(
         return vec![WriteOutcome::NotSent; rows.len()];
     }
     let made: Vec<&CompanyDraft> = fresh.filter(|draft| !known.contains_key(&draft.key)).collect();
-    let bodies = made.iter().map(|draft| row(draft, fields)).collect();
+    let bodies = made.iter().map(|draft| row(draft, fields, language)).collect();
     let mut answers = match made.is_empty() {
         true => vec![],
         false => bulk::send(transport, &Method::POST, "/api/v4/companies", "companies", bodies, &bulk::NOTHING).await,

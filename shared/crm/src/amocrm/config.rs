@@ -42,6 +42,7 @@ pub fn from_config(
         late_for: config.crm.late_for,
         hook,
         stages,
+        language: config.catalog.language,
     };
     Ok(AmoCrm::over(http, settings, authorization).remembering(store))
 }

@@ -8,6 +8,7 @@ use http::Method;
 use serde_json::{Value, json};
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{CrmError, WriteOutcome};
+use stagedoor_texts::{Language, notes};
 
 use crate::amocrm::{
     schema::{self, items, number, text},
@@ -33,15 +34,9 @@ pub fn task(contact: u64, text: &str, until: Timestamp) -> Value {
 }
 
 /// Adds a note to each contact that was marked. The note is a courtesy, so a lost one is not sent again.
-pub async fn tell_managers(transport: &Transport, rows: &[(u64, u64)], tagged: &[WriteOutcome]) {
+pub async fn tell_managers(transport: &Transport, rows: &[(u64, u64)], tagged: &[WriteOutcome], language: Language) {
     let done = rows.iter().zip(tagged).filter(|(_, row)| matches!(row, WriteOutcome::Done(_)));
-    let notes = done.map(|((contact, of), _)| {
-        let text = format!(
-            "The same person as contact {of}: a phone, an e-mail or an order of both is the same. \
-             The deals were moved there; merge the two in the interface."
-        );
-        note(*contact, &text)
-    });
+    let notes = done.map(|((contact, of), _)| note(*contact, &notes::same_person(of.to_string()).to(language)));
     let notes: Vec<Value> = notes.collect();
     if notes.is_empty() {
         return;

@@ -6,32 +6,36 @@ use http::Method;
 use serde_json::{Value, json};
 use stagedoor_engine::StagePlace;
 use stagedoor_ports::CrmError;
+use stagedoor_texts::{Language, Text, fields as texts};
 
 use crate::amocrm::transport::{Failure, Transport};
 
-/// The hub's own fields: code, name and type.
-pub const CONTACT_FIELDS: [(&str, &str, &str); 9] = [
-    ("STAGEDOOR_ID", "Stagedoor: person", "text"),
-    ("STAGEDOOR_TELEGRAM", "Telegram id", "text"),
-    ("STAGEDOOR_CHANNELS", "Messengers", "text"),
-    ("STAGEDOOR_CHAT", "Chat", "textarea"),
-    ("STAGEDOOR_LAST_MESSAGE", "Last message", "textarea"),
-    ("STAGEDOOR_LAST_MESSAGE_AT", "Last message at", "date_time"),
-    ("STAGEDOOR_CONSENT", "Consent", "textarea"),
-    ("STAGEDOOR_LETTERS", "Letters", "textarea"),
-    ("STAGEDOOR_SEGMENTS", "Segments", "textarea"),
+/// A field of the hub: code, label and type.
+pub type Field = (&'static str, fn() -> Text, &'static str);
+
+/// The hub's own fields of contacts.
+pub const CONTACT_FIELDS: [Field; 9] = [
+    ("STAGEDOOR_ID", texts::contact_id, "text"),
+    ("STAGEDOOR_TELEGRAM", texts::telegram_id, "text"),
+    ("STAGEDOOR_CHANNELS", texts::channels, "text"),
+    ("STAGEDOOR_CHAT", texts::chat, "textarea"),
+    ("STAGEDOOR_LAST_MESSAGE", texts::last_message, "textarea"),
+    ("STAGEDOOR_LAST_MESSAGE_AT", texts::last_message_at, "date_time"),
+    ("STAGEDOOR_CONSENT", texts::consent, "textarea"),
+    ("STAGEDOOR_LETTERS", texts::letters, "textarea"),
+    ("STAGEDOOR_SEGMENTS", texts::segments, "textarea"),
 ];
-/// The hub's own fields of leads: code, name and type.
-pub const LEAD_FIELDS: [(&str, &str, &str); 9] = [
-    ("STAGEDOOR_ID", "Stagedoor: deal", "text"),
-    ("STAGEDOOR_CITY", "City", "text"),
-    ("STAGEDOOR_SHOW_AT", "Show starts", "date_time"),
-    ("STAGEDOOR_ORDERS", "Orders", "text"),
-    ("STAGEDOOR_PROMO", "Promo codes", "text"),
-    ("STAGEDOOR_CAMPAIGN", "Campaign", "text"),
-    ("STAGEDOOR_TICKETS", "Live tickets", "numeric"),
-    ("STAGEDOOR_REFUNDED", "Refunded", "numeric"),
-    ("STAGEDOOR_PAYMENT", "Payment", "text"),
+/// The hub's own fields of leads.
+pub const LEAD_FIELDS: [Field; 9] = [
+    ("STAGEDOOR_ID", texts::deal_id, "text"),
+    ("STAGEDOOR_CITY", texts::city, "text"),
+    ("STAGEDOOR_SHOW_AT", texts::show_at, "date_time"),
+    ("STAGEDOOR_ORDERS", texts::orders, "text"),
+    ("STAGEDOOR_PROMO", texts::promo, "text"),
+    ("STAGEDOOR_CAMPAIGN", texts::campaign, "text"),
+    ("STAGEDOOR_TICKETS", texts::tickets, "numeric"),
+    ("STAGEDOOR_REFUNDED", texts::refunded, "numeric"),
+    ("STAGEDOOR_PAYMENT", texts::payment, "text"),
 ];
 
 /// Ids of the account's fields and stages.
@@ -54,10 +58,10 @@ const LOST: u64 = 143;
 ///
 /// # Errors
 /// If a call fails.
-pub async fn read(transport: &Transport) -> Result<Schema, CrmError> {
+pub async fn read(transport: &Transport, language: Language) -> Result<Schema, CrmError> {
     let mut schema = Schema {
-        contact_fields: fields(transport, "contacts", &CONTACT_FIELDS).await?,
-        lead_fields: fields(transport, "leads", &LEAD_FIELDS).await?,
+        contact_fields: fields(transport, "contacts", &CONTACT_FIELDS, language).await?,
+        lead_fields: fields(transport, "leads", &LEAD_FIELDS, language).await?,
         ..Schema::default()
     };
     read_stages(transport, &mut schema).await?;
@@ -88,7 +92,8 @@ pub async fn read_stages(transport: &Transport, schema: &mut Schema) -> Result<(
 pub async fn fields(
     transport: &Transport,
     entity: &str,
-    own: &[(&str, &str, &str)],
+    own: &[Field],
+    language: Language,
 ) -> Result<BTreeMap<String, u64>, CrmError> {
     let mut known = BTreeMap::new();
     let path = format!("/api/v4/{entity}/custom_fields");
@@ -105,7 +110,7 @@ pub async fn fields(
     let missing: Vec<Value> = own
         .iter()
         .filter(|(code, _, _)| !known.contains_key(*code))
-        .map(|(code, name, kind)| json!({ "code": code, "name": name, "type": kind }))
+        .map(|(code, label, kind)| json!({ "code": code, "name": label().to(language), "type": kind }))
         .collect();
     if !missing.is_empty() {
         let made = transport.call(Method::POST, &path, Some(&Value::Array(missing))).await.map_err(unusable)?;

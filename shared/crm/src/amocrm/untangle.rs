@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use stagedoor_engine::Parting;
 use stagedoor_model::{Email, Identifier, Kind, Messenger, Phone, Region, breakage};
 use stagedoor_ports::{CrmError, Gone, WriteOutcome};
+use stagedoor_texts::{Language, MARK, crm};
 
 use crate::amocrm::{
     bulk,
@@ -135,7 +136,8 @@ fn cleared(held: &Value, parting: &Parting, schema: &Schema, region: Region) -> 
     }
     let tags = held.pointer("/_embedded/tags").and_then(Value::as_array).into_iter().flatten();
     let of_stranger = |name: &String| {
-        name.strip_prefix("duplicate of ").and_then(|id| id.parse().ok()).is_some_and(|id| {
+        let of = |language| name.strip_prefix(&crm::duplicate_tag(MARK).around(language).0)?.parse().ok();
+        Language::ALL.into_iter().find_map(of).is_some_and(|id| {
             match breakage::is_on("duplicate-of-strangers-stays") {
                 true => parting.strangers.contains(&id),
                 // A merge in the CRM leaves the tag of the removed contact on the kept one.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
 use stagedoor_model::{Body, ContactChanged, Email, Identifier, Phone, Region, Timestamp, breakage};
 use stagedoor_ports::{SeenDeal, WriteOutcome};
+use stagedoor_texts::{Language, crm};
 
 use crate::{
     amocrm::{
@@ -158,11 +159,14 @@ pub fn deal(draft: &DealDraft, contact: Option<u64>, schema: &Schema, held: Opti
         }
         row.insert("_embedded".into(), embedded);
     }
+    let cancelled = |language: Language| crm::show_cancelled_tag().to(language);
     if draft.show_cancelled {
-        row.insert("tags_to_add".into(), json!([{ "name": "show cancelled" }]));
+        row.insert("tags_to_add".into(), json!([{ "name": cancelled(draft.language) }]));
     }
     if draft.show_resumed && contact.is_none() && !breakage::is_on("cancelled-tag-stays") {
-        row.insert("tags_to_delete".into(), json!([{ "name": "show cancelled" }]));
+        // The tag may be older than the choice of the language.
+        let tags = BTreeSet::from([draft.language, Language::default()].map(cancelled));
+        row.insert("tags_to_delete".into(), tags.into_iter().map(|name| json!({ "name": name })).collect());
     }
     Ok(Value::Object(row))
 }

@@ -15,6 +15,7 @@ use stagedoor_ports::{
     Changes, Clock, Crm, CrmError, CrmPage, CrmTotals, Deleted, Gone, InvoiceOwners, OfErased, Store, Struck,
     WriteOutcome,
 };
+use stagedoor_texts::Language;
 use stagedoor_webhook::Secret;
 use tokio::sync::{Mutex, RwLock};
 
@@ -67,6 +68,8 @@ pub struct Settings {
     pub zone: TimeZone,
     /// Stages that the config uses.
     pub stages: BTreeSet<String>,
+    /// Language of comments and closing documents.
+    pub language: Language,
 }
 
 /// Client of VtigerCRM's webservice.
@@ -276,7 +279,7 @@ impl Crm for Vtiger {
 
     async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], _: Option<Timestamp>) -> Vec<WriteOutcome> {
         let Some(schema) = self.ready().await else { return vec![WriteOutcome::NotSent; rows.len()] };
-        companies::put(&self.accounts_of(&schema), rows, &schema.owner).await
+        companies::put(&self.accounts_of(&schema), rows, &schema.owner, self.settings.language).await
     }
 
     fn invoices(&self) -> bool {

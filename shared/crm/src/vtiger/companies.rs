@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Map;
 use stagedoor_engine::CompanyDraft;
 use stagedoor_ports::WriteOutcome;
+use stagedoor_texts::{Language, crm};
 
 use crate::vtiger::{
     create::{Maker, New},
@@ -18,7 +19,7 @@ use crate::vtiger::{
 };
 
 /// The fields that are written if they are empty. The rest of an organisation belongs to its manager.
-pub(super) fn fields(draft: &CompanyDraft, module: &Module) -> Fields {
+pub(super) fn fields(draft: &CompanyDraft, module: &Module, language: Language) -> Fields {
     let mut row = Map::new();
     let mut put = |field: Option<&str>, value: &str| {
         if let Some(field) = field.filter(|_| !value.is_empty()) {
@@ -29,25 +30,30 @@ pub(super) fn fields(draft: &CompanyDraft, module: &Module) -> Fields {
     put(module.own("id"), &draft.key);
     put(module.own("inn"), draft.inn.as_deref().unwrap_or_default());
     put(module.own("kpp"), draft.kpp.as_deref().unwrap_or_default());
-    put(Some("description"), &described(draft, module));
+    put(Some("description"), &described(draft, module, language));
     row
 }
 
-fn described(draft: &CompanyDraft, module: &Module) -> String {
+fn described(draft: &CompanyDraft, module: &Module, language: Language) -> String {
     let mut lines = Vec::new();
     // If the module has no fields for them, the description holds them.
-    let inn = draft.inn.iter().filter(|_| module.own("inn").is_none()).map(|inn| format!("INN {inn}"));
-    let kpp = draft.kpp.iter().filter(|_| module.own("kpp").is_none()).map(|kpp| format!("KPP {kpp}"));
+    let inn = draft.inn.iter().filter(|_| module.own("inn").is_none()).map(crm::company_inn);
+    let kpp = draft.kpp.iter().filter(|_| module.own("kpp").is_none()).map(crm::company_kpp);
     lines.extend(inn.chain(kpp));
-    lines.extend(draft.unchecked.iter().map(|text| format!("Given as a tax id, and is none: {text}")));
+    lines.extend(draft.unchecked.iter().map(crm::company_no_tax_id));
     if !draft.domains.is_empty() {
         let all: Vec<&str> = draft.domains.iter().map(String::as_str).collect();
-        lines.push(format!("E-mails of its people are at {}", all.join(", ")));
+        lines.push(crm::company_domains(all.join(", ")));
     }
-    lines.join("\n")
+    lines.iter().map(|line| line.to(language)).collect::<Vec<_>>().join("\n")
 }
 
-pub(super) async fn put(maker: &Maker<'_>, rows: &[(Option<u64>, CompanyDraft)], owner: &str) -> Vec<WriteOutcome> {
+pub(super) async fn put(
+    maker: &Maker<'_>,
+    rows: &[(Option<u64>, CompanyDraft)],
+    owner: &str,
+    language: Language,
+) -> Vec<WriteOutcome> {
     let fresh: Vec<&CompanyDraft> = rows.iter().filter(|(id, _)| id.is_none()).map(|(_, draft)| draft).collect();
     let known = match look_up(maker, &fresh).await {
         Ok(known) => known,
@@ -59,9 +65,9 @@ pub(super) async fn put(maker: &Maker<'_>, rows: &[(Option<u64>, CompanyDraft)],
     let mut done = Vec::new();
     for (id, draft) in rows {
         let row = match id.or_else(|| known.get(&draft.key).copied()) {
-            Some(number) => fill(maker, number, fields(draft, maker.module)).await,
+            Some(number) => fill(maker, number, fields(draft, maker.module, language)).await,
             None => {
-                let mut fields = fields(draft, maker.module);
+                let mut fields = fields(draft, maker.module, language);
                 fields.insert("assigned_user_id".into(), owner.into());
                 maker.create_unlooked(New { key: draft.key.clone(), fields }).await
             }
@@ -126,5 +132,6 @@ pub(super) async fn visitors(maker: &Maker<'_>, name: &str, owner: &str) -> Writ
         unchecked: None,
         domains: Default::default(),
     };
-    put(maker, &[(None, draft)], owner).await.pop().unwrap_or(WriteOutcome::NotSent)
+    // It has a name alone, so it has no words in any language.
+    put(maker, &[(None, draft)], owner, Language::default()).await.pop().unwrap_or(WriteOutcome::NotSent)
 }

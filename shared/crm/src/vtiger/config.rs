@@ -35,6 +35,7 @@ pub fn from_config(
         visitors: config.catalog.invoicing.as_ref().map(|invoicing| invoicing.visitors.clone()).unwrap_or_default(),
         zone: config.catalog.zone.clone().unwrap_or(TimeZone::UTC),
         stages: stages.collect(),
+        language: config.catalog.language,
     };
     let shared = (Arc::clone(store), Arc::clone(clock), owner);
     Ok(Vtiger::over(http, settings, (user.clone(), key.clone()), *sessions, shared))

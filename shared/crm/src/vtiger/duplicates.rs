@@ -3,11 +3,9 @@
 use serde_json::json;
 use stagedoor_model::breakage;
 use stagedoor_ports::{Gone, WriteOutcome};
+use stagedoor_texts::notes;
 
 use crate::vtiger::{client::Vtiger, notes_and_tasks, query, schema::Schema, transport::Failure};
-
-/// Start of the comment that says of which contact this one is a duplicate.
-pub(super) const DUPLICATE_OF: &str = "Duplicate of ";
 
 impl Vtiger {
     /// Moves the deals of `contact` to `of`. A repeated call changes nothing.
@@ -46,8 +44,8 @@ impl Vtiger {
         let told = |at: u64, text: String| notes_and_tasks::comment(&schema.contacts.of(at), &text, &schema.owner);
         // The webservice cannot merge contacts. Comments on both ask a manager to merge them in the CRM.
         let rows = vec![
-            told(contact, format!("{DUPLICATE_OF}{}: its deals were moved there", schema.contacts.of(of))),
-            told(of, format!("{} is a duplicate of this contact: merge them", schema.contacts.of(contact))),
+            told(contact, notes::duplicate_of(schema.contacts.of(of)).to(self.settings.language)),
+            told(of, notes::has_duplicate(schema.contacts.of(contact)).to(self.settings.language)),
         ];
         let made = notes_and_tasks::make(&self.transport, "ModComments", rows).await;
         made.into_iter().next().map_or(WriteOutcome::NotSent, |row| {

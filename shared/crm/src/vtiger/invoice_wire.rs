@@ -121,7 +121,14 @@ impl Vtiger {
             return self.comment(schema, known, hangs, draft).await;
         }
         let account = hangs.company.unwrap_or(visitors);
-        let fields = match invoices::whole(draft, hangs, account, schema, known, &self.settings.zone) {
+        let fields = match invoices::whole(
+            draft,
+            hangs,
+            account,
+            schema,
+            known,
+            (&self.settings.zone, self.settings.language),
+        ) {
             Ok(fields) => fields,
             Err(reason) => return WriteOutcome::Refused(reason),
         };
@@ -227,7 +234,8 @@ impl Vtiger {
         hangs: InvoiceOwners,
         draft: &InvoiceDraft,
     ) -> WriteOutcome {
-        let heading = normalise_fields("commentcontent", &format!("{}(", invoices::heading(&draft.key)));
+        let language = self.settings.language;
+        let heading = normalise_fields("commentcontent", &invoices::heading(&draft.key, language));
         let is_it = |words: &str| words.starts_with(&heading);
         let Ok(found) = self.first("ModComments", "commentcontent", &format!("{heading}%"), is_it).await else {
             return WriteOutcome::NotSent;
@@ -238,8 +246,11 @@ impl Vtiger {
                 self.rewrite(schema, known, number, &InvoiceDraft { parents, ..draft.clone() }).await
             }
             None => {
-                let row =
-                    notes_and_tasks::comment(&schema.deals.of(hangs.deal), &invoices::words(draft), &schema.owner);
+                let row = notes_and_tasks::comment(
+                    &schema.deals.of(hangs.deal),
+                    &invoices::words(draft, language),
+                    &schema.owner,
+                );
                 notes_and_tasks::make(&self.transport, "ModComments", vec![row])
                     .await
                     .pop()
@@ -294,8 +305,8 @@ impl Vtiger {
 
     async fn rewrite(&self, schema: &Schema, known: &Invoices, number: u64, draft: &InvoiceDraft) -> WriteOutcome {
         let comments = Maker::new(&self.transport, &known.comments, &[], self.settings.grace);
-        let mut fields = Map::new();
-        fields.insert("commentcontent".into(), normalise_fields("commentcontent", &invoices::words(draft)).into());
+        let (mut fields, words) = (Map::new(), invoices::words(draft, self.settings.language));
+        fields.insert("commentcontent".into(), normalise_fields("commentcontent", &words).into());
         if let Some(parents) = parents_of(draft) {
             fields.insert("related_to".into(), schema.deals.of(parents.deal).into());
         }

@@ -13,6 +13,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use stagedoor_engine::{InvoiceDraft, InvoiceLine, InvoiceStatus};
 use stagedoor_ports::InvoiceOwners;
+use stagedoor_texts::{Language, MARK, Text, invoices as texts};
 
 use crate::vtiger::{
     invoice_wire::as_held,
@@ -84,7 +85,7 @@ pub(super) fn whole(
     account: u64,
     schema: &Schema,
     invoices: &Invoices,
-    zone: &TimeZone,
+    (zone, language): (&TimeZone, Language),
 ) -> Result<Fields, String> {
     let currency = invoices
         .currencies
@@ -92,7 +93,7 @@ pub(super) fn whole(
         .ok_or_else(|| format!("the CRM has no currency {}; add it under Settings, Currencies", draft.currency))?;
     let day = |at: stagedoor_model::Timestamp| at.to_zoned_datetime(zone.clone()).date().to_string();
     let mut row = moving(draft, &invoices.module);
-    put(&mut row, "subject", &subject(draft));
+    put(&mut row, "subject", &subject(draft, language));
     for (field, value) in [
         ("account_id", schema.accounts.of(account)),
         ("contact_id", schema.contacts.of(hangs.contact)),
@@ -116,7 +117,7 @@ pub(super) fn whole(
     }
     let line = |line: &InvoiceLine| {
         json!({ "productid": invoices.service, "quantity": line.quantity.to_string(), "listprice": amount(line.price),
-            "comment": normalise_fields("comment", &line.title), "tax1": "0", "tax2": "0", "tax3": "0" })
+            "comment": normalise_fields("comment", line.words()), "tax1": "0", "tax2": "0", "tax3": "0" })
     };
     row.insert("LineItems".into(), draft.lines.iter().map(line).collect::<Value>());
     Ok(row)
@@ -124,18 +125,21 @@ pub(super) fn whole(
 
 /// The subject by which an invoice is found if the module has no field of the hub's. It holds at most 100 characters,
 /// and the key must be among them.
-fn subject(draft: &InvoiceDraft) -> String {
+fn subject(draft: &InvoiceDraft, language: Language) -> String {
     let key = as_held(&draft.key);
     let room = 90_usize.saturating_sub(key.chars().count());
-    format!("Order {}, {key}", draft.number.chars().take(room).collect::<String>())
+    texts::subject(draft.number.chars().take(room).collect::<String>(), key).to(language)
 }
 
-/// Start of the comment that stands for a document.
-pub(super) fn heading(key: &str) -> String {
-    format!("Closing document {} ", as_held(key))
+/// Start of the comment that stands for a document, up to the bracket before the order's number.
+pub(super) fn heading(key: &str, language: Language) -> String {
+    let (before, _) = texts::document(as_held(key), MARK).around(language);
+    let end = before.rfind('(').map_or(before.len(), |bracket| bracket + 1);
+    before.get(..end).unwrap_or_default().to_owned()
 }
 
-/// The total in a document's comment, and the received amount less refunds, in hundredths.
+/// The total in a document's comment, and the received amount less refunds, in hundredths. The comment may be in any
+/// language.
 pub(super) fn sums(words: Option<&str>) -> (i64, i64) {
     let amount = |line: &str, after: &str| -> i64 {
         let text = line.split_once(after).and_then(|(_, rest)| rest.split_whitespace().next()).unwrap_or_default();
@@ -143,26 +147,36 @@ pub(super) fn sums(words: Option<&str>) -> (i64, i64) {
         i64::try_from(amount).unwrap_or(0)
     };
     let lines = || words.unwrap_or_default().lines();
-    let total = lines().find(|line| line.starts_with("Total ")).map_or(0, |line| amount(line, "Total "));
-    let moved = lines().find(|line| line.starts_with("Received ")).unwrap_or_default();
-    (total, amount(moved, "Received ") - amount(moved, "returned "))
+    let told = |text: &Text| {
+        Language::ALL.into_iter().find_map(|language| {
+            let (before, _) = text.around(language);
+            Some((lines().find(|line| line.starts_with(&before))?, before, language))
+        })
+    };
+    let total = told(&texts::total(MARK)).map_or(0, |(line, before, _)| amount(line, &before));
+    let moved = told(&texts::moved(MARK, "", "")).map_or(0, |(line, before, language)| {
+        let (between, _) = texts::moved("", MARK, "").around(language);
+        let returned = between.strip_prefix(before.as_str()).unwrap_or(&between);
+        amount(line, &before) - amount(line, returned)
+    });
+    (total, moved)
 }
 
 /// The document as the text of a comment.
-pub(super) fn words(draft: &InvoiceDraft) -> String {
+pub(super) fn words(draft: &InvoiceDraft, language: Language) -> String {
     let money = |minor: i64| format!("{} {}", amount(minor), draft.currency);
-    let mut lines = vec![format!("{}(order {})", heading(&draft.key), draft.number)];
+    let mut lines = vec![texts::document(as_held(&draft.key), &draft.number).to(language)];
     lines.extend(draft.lines.iter().map(|line| {
-        format!("{} × {} = {}", line.title, line.quantity, money(line.price.saturating_mul(line.quantity.into())))
+        format!("{} × {} = {}", line.words(), line.quantity, money(line.price.saturating_mul(line.quantity.into())))
     }));
-    lines.push(format!("Total {}", money(draft.total)));
+    lines.push(texts::total(money(draft.total)).to(language));
     lines.extend(draft.tax.clone());
-    lines.push(format!(
-        "Received {}, returned {}: {}",
-        money(draft.received),
-        money(draft.returned),
-        status(draft.state)
-    ));
+    let state = match draft.state {
+        InvoiceStatus::Created => texts::created(),
+        InvoiceStatus::Paid => texts::paid(),
+        InvoiceStatus::Cancelled => texts::cancelled(),
+    };
+    lines.push(texts::moved(money(draft.received), money(draft.returned), state).to(language));
     lines.extend(Some(draft.payments.clone()).filter(|text| !text.is_empty()));
     lines.join("\n")
 }
@@ -175,6 +189,9 @@ mod tests {
     fn the_sums_of_a_document_in_words_are_read_back() {
         let words =
             "Closing document theatre:1 (order 7)\nTotal 3601.50 RUB\nReceived 3601.50 RUB, returned 1800.75 RUB: Paid";
+        assert_eq!(sums(Some(words)), (360_150, 180_075));
+        let words = "Закрывающий документ theatre:1 (заказ 7)\nИтого 3601.50 RUB\n\
+                     Получено 3601.50 RUB, возвращено 1800.75 RUB: оплачен";
         assert_eq!(sums(Some(words)), (360_150, 180_075));
         assert_eq!(sums(None), (0, 0));
     }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use stagedoor_engine::{PersonId, StagePlace};
 use stagedoor_ports::{CrmError, WriteOutcome};
+use stagedoor_texts::{Text, fields};
 
 use crate::{
     hub_id::misidentified,
@@ -31,39 +32,44 @@ pub(super) struct Module {
     pub former: BTreeMap<String, String>,
 }
 
+/// A field of the hub: module, name and label.
+pub type Field = (&'static str, &'static str, fn() -> Text);
+
 /// The custom fields that the hub writes if an administrator has created them: module, name and label. The hub finds a
-/// field by its name or its label.
-pub const FIELDS: [(&str, &str, &str); 24] = [
-    ("Contacts", "cf_stagedoor_id", "Stagedoor ID"),
-    ("Contacts", "cf_stagedoor_telegram", "Stagedoor Telegram"),
-    ("Contacts", "cf_stagedoor_channels", "Stagedoor channels"),
-    ("Contacts", "cf_stagedoor_chat", "Stagedoor chat"),
-    ("Contacts", "cf_stagedoor_last_message", "Stagedoor last message"),
-    ("Contacts", "cf_stagedoor_consent", "Stagedoor consent"),
-    ("Contacts", "cf_stagedoor_letters", "Stagedoor letters"),
-    ("Contacts", "cf_stagedoor_segments", "Stagedoor segments"),
-    ("Potentials", "cf_stagedoor_id", "Stagedoor ID"),
-    ("Potentials", "cf_stagedoor_city", "Stagedoor city"),
-    ("Potentials", "cf_stagedoor_show_at", "Stagedoor show at"),
-    ("Potentials", "cf_stagedoor_orders", "Stagedoor orders"),
-    ("Potentials", "cf_stagedoor_tickets", "Stagedoor tickets"),
-    ("Potentials", "cf_stagedoor_refunded", "Stagedoor refunded"),
-    ("Potentials", "cf_stagedoor_promo", "Stagedoor promo codes"),
-    ("Potentials", "cf_stagedoor_campaign", "Stagedoor campaign"),
-    ("Potentials", "cf_stagedoor_payment", "Stagedoor payment"),
-    ("Potentials", "cf_stagedoor_paid", "Stagedoor paid"),
-    ("Potentials", "cf_stagedoor_due", "Stagedoor due"),
-    ("Accounts", "cf_stagedoor_id", "Stagedoor ID"),
-    ("Accounts", "cf_stagedoor_inn", "Stagedoor INN"),
-    ("Accounts", "cf_stagedoor_kpp", "Stagedoor KPP"),
-    ("Invoice", "cf_stagedoor_id", "Stagedoor ID"),
-    ("Invoice", "cf_stagedoor_payments", "Stagedoor payments"),
+/// field by its name, or by its label in either language.
+pub const FIELDS: [Field; 24] = [
+    ("Contacts", "cf_stagedoor_id", fields::vtiger_id),
+    ("Contacts", "cf_stagedoor_telegram", fields::vtiger_telegram),
+    ("Contacts", "cf_stagedoor_channels", fields::vtiger_channels),
+    ("Contacts", "cf_stagedoor_chat", fields::vtiger_chat),
+    ("Contacts", "cf_stagedoor_last_message", fields::vtiger_last_message),
+    ("Contacts", "cf_stagedoor_consent", fields::vtiger_consent),
+    ("Contacts", "cf_stagedoor_letters", fields::vtiger_letters),
+    ("Contacts", "cf_stagedoor_segments", fields::vtiger_segments),
+    ("Potentials", "cf_stagedoor_id", fields::vtiger_id),
+    ("Potentials", "cf_stagedoor_city", fields::vtiger_city),
+    ("Potentials", "cf_stagedoor_show_at", fields::vtiger_show_at),
+    ("Potentials", "cf_stagedoor_orders", fields::vtiger_orders),
+    ("Potentials", "cf_stagedoor_tickets", fields::vtiger_tickets),
+    ("Potentials", "cf_stagedoor_refunded", fields::vtiger_refunded),
+    ("Potentials", "cf_stagedoor_promo", fields::vtiger_promo),
+    ("Potentials", "cf_stagedoor_campaign", fields::vtiger_campaign),
+    ("Potentials", "cf_stagedoor_payment", fields::vtiger_payment),
+    ("Potentials", "cf_stagedoor_paid", fields::vtiger_paid),
+    ("Potentials", "cf_stagedoor_due", fields::vtiger_due),
+    ("Accounts", "cf_stagedoor_id", fields::vtiger_id),
+    ("Accounts", "cf_stagedoor_inn", fields::vtiger_inn),
+    ("Accounts", "cf_stagedoor_kpp", fields::vtiger_kpp),
+    ("Invoice", "cf_stagedoor_id", fields::vtiger_id),
+    ("Invoice", "cf_stagedoor_payments", fields::vtiger_payments),
 ];
 
 /// The hub's name of one of its own fields, without the module.
 fn own_name(module: &str, name: &str, label: &str) -> Option<&'static str> {
-    let is = |known: &&(&'static str, &'static str, &'static str)| {
-        known.0 == module && (known.1 == name || known.2.to_lowercase() == label.trim().to_lowercase())
+    let label = label.trim().to_lowercase();
+    let is = |known: &&Field| {
+        let is_label = || known.2().to_all().iter().any(|(_, own)| own.to_lowercase() == label);
+        known.0 == module && (known.1 == name || is_label())
     };
     FIELDS.iter().find(is).and_then(|known| known.1.strip_prefix("cf_stagedoor_"))
 }

@@ -5,21 +5,16 @@ use serde_json::Value;
 use stagedoor_engine::Parting;
 use stagedoor_model::{Email, Identifier, Kind, Messenger, Phone, breakage};
 use stagedoor_ports::{Gone, WriteOutcome};
+use stagedoor_texts::{Language, MARK, Text, notes};
 
 use crate::vtiger::{
     client::Vtiger,
-    duplicates::DUPLICATE_OF,
     normalise::plain,
     notes_and_tasks, query,
     schema::Schema,
     transport::Failure,
     wire::{EMAILS, Fields, PHONES, deal_id},
 };
-
-/// Start of the comment that revokes the mark of a duplicate.
-const PARTED: &str = "Two people were parted";
-/// Start of that comment if the other contacts are deleted or merged into this one.
-const COUNTS: &str = "No duplicate any more";
 
 impl Vtiger {
     pub(super) async fn part(&self, schema: &Schema, parting: &Parting) -> WriteOutcome {
@@ -75,9 +70,10 @@ impl Vtiger {
                 // Comments about a duplicate stay, because the webservice cannot remove them.
                 Ok(true) => {
                     let said = match parting.is_of_one() {
-                        true => format!("{COUNTS}: this is the contact of its person"),
-                        false => format!("{PARTED}: this contact is a duplicate of none of the other's any more"),
+                        true => notes::counts(),
+                        false => notes::parted(),
                     };
+                    let said = said.to(self.settings.language);
                     let comment = notes_and_tasks::comment(&id, &said, &schema.owner);
                     let made = notes_and_tasks::make(&self.transport, "ModComments", vec![comment]).await;
                     // The mark stands as long as nothing takes it back: the next run tries again.
@@ -103,10 +99,10 @@ impl Vtiger {
         rows.sort_by_key(|row| query::id(row).and_then(|id| query::number(&id)));
         let said = |row: &Value| {
             let text = row.get("commentcontent").map(plain)?;
-            let of = text.strip_prefix(DUPLICATE_OF).and_then(|rest| query::number(rest.split(':').next()?));
+            let of = called_duplicate_of(&text);
             let is_strange = |of: u64| !parting.kin.is_empty() && (of == parting.contact || !parting.kin.contains(&of));
             of.map(|of| is_strange(of) || parting.no_duplicate_of.contains(&of))
-                .or_else(|| (text.starts_with(PARTED) || text.starts_with(COUNTS)).then_some(false))
+                .or_else(|| [notes::parted(), notes::counts()].iter().any(|one| begins(&text, one)).then_some(false))
         };
         Ok(rows.iter().rev().find_map(said).unwrap_or(false))
     }
@@ -151,4 +147,19 @@ impl Vtiger {
             Err(_) => WriteOutcome::NotSent,
         }
     }
+}
+
+/// The contact of which a comment says that another one is its duplicate, in any language.
+fn called_duplicate_of(text: &str) -> Option<u64> {
+    let of = |language| {
+        let rest = text.strip_prefix(&notes::duplicate_of(MARK).around(language).0)?;
+        query::number(rest.split(':').next()?)
+    };
+    Language::ALL.into_iter().find_map(of)
+}
+
+/// True if a comment begins as this text does up to its colon, in any language.
+fn begins(comment: &str, text: &Text) -> bool {
+    let of = |language| comment.starts_with(text.to(language).split(':').next().unwrap_or_default());
+    Language::ALL.into_iter().any(of)
 }

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
 use stagedoor_model::{Body, ContactChanged, Email, Identifier, Phone, Region, Timestamp};
+use stagedoor_texts::crm;
 
 use crate::vtiger::{
     normalise::{amount, plain, put},
@@ -146,7 +147,7 @@ pub(super) fn deal(
     }
     if let Some(at) = draft.starts_at {
         let words = at.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
-        let words = if draft.show_cancelled { format!("{words} (cancelled)") } else { words };
+        let words = if draft.show_cancelled { crm::show_cancelled(words).to(draft.language) } else { words };
         own(&mut row, module, "show_at", &words);
     } else if draft.show_postponed {
         own(&mut row, module, "show_at", "");

@@ -29,7 +29,7 @@ pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &CrmState, co
     let renamed = renamed.or_else(|| bears_stale_address(person, link, contact).then(|| display_name(person)));
     news |= renamed.is_some() || is_anothers;
     let name = if contact.is_none() { Some(display_name(person)) } else { renamed.clone() };
-    let chats = chats(person);
+    let chats = chats(person, catalog.language);
     let marketing = marketing(person, &link.segments.keys().collect(), catalog);
     // Empties, once, the fields that marketing data filled before.
     let marketing = marketing.or_else(|| link.contact.marketed.then(Marketing::default));

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Fact, breakage};
+use stagedoor_texts::crm;
 
 use super::{CrmState, DealDraft, DealState, Digest, Move, StageGuard, Step};
 use crate::{Catalog, Person, PersonId, ShowKey, Stage};
@@ -50,7 +51,7 @@ fn of_show(
             show_cancelled: false,
             show_resumed: false,
             show_postponed: false,
-            orders: format!("duplicate of deal {of}"),
+            orders: crm::duplicate_deal(of.to_string()).to(catalog.language),
             promo_codes: String::new(),
             tickets: 0,
             refunded: 0,
@@ -61,6 +62,7 @@ fn of_show(
             other_sums: String::new(),
             // Reports add up the fields of all deals.
             clears: !breakage::is_on("closed-deal-keeps-payment"),
+            language: catalog.language,
             other_ids: BTreeSet::new(),
             guard: Some(StageGuard::of_double(pipeline)),
             stage_at: None,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use stagedoor_model::Timestamp;
+use stagedoor_texts::{Language, crm};
 
 use crate::{
     Chats, CompanyDraft, Digest, InvoiceDraft, Marketing, NoteDraft, Payments, PersonId, ShowKey, Stage, StageGuard,
@@ -99,6 +100,9 @@ pub struct DealDraft {
     /// since two people were parted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub clears: bool,
+    /// The language of the texts. Another language changes the digest, so that the deal is written in it.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub language: Language,
     /// Other people's ids that the row may bear, as in [`ContactDraft`].
     #[serde(skip)]
     pub other_ids: BTreeSet<PersonId>,
@@ -119,8 +123,9 @@ pub struct DealDraft {
 impl DealDraft {
     /// Returns the payment state in words: `paid`, `paid; besides 30000.00 KZT`.
     pub fn payment_words(&self) -> Option<String> {
-        let state = self.payment.map(|payment| payment.words().to_owned());
-        let besides = (!self.other_sums.is_empty()).then(|| format!("besides {}", self.other_sums));
+        let state = self.payment.map(|payment| payment.words().to(self.language));
+        let besides = || crm::payment_besides(&self.other_sums).to(self.language);
+        let besides = (!self.other_sums.is_empty()).then(besides);
         let besides_nothing =
             if stagedoor_model::breakage::is_on("besides-nothing") { Some(String::new()) } else { None };
         let told: Vec<String> = state.or(besides_nothing).into_iter().chain(besides).collect();
@@ -214,6 +219,11 @@ impl Plan {
 /// Returns true if the stage implies the payment state.
 fn is_plain(payment: &Option<Payments>) -> bool {
     !matches!(payment, Some(Payments::Overdue | Payments::Over | Payments::Partly))
+}
+
+/// Returns true for the language that deals had before there was a choice.
+fn is_usual(language: &Language) -> bool {
+    *language == Language::default() || stagedoor_model::breakage::is_on("deal-keeps-its-language")
 }
 
 fn is_zero(value: &i64) -> bool {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use jiff::SignedDuration;
 use stagedoor_model::{Fact, Order, Timestamp, breakage};
+use stagedoor_texts::Language;
 
 use super::{CrmState, Digest, Rejected};
 use crate::{Person, Settlement, Settlements, Trouble, money::elsewhere_of, records::PAYMENT_RECORD, settlements};
@@ -57,7 +58,7 @@ fn has_payments(person: &Person) -> bool {
 impl CrmState {
     /// Lists money without a place, with the time at which the hub first saw it. Removes money that has a place now.
     /// Returns true if the list changed.
-    pub fn list_unmatched(&mut self, person: &Person, now: Timestamp) -> bool {
+    pub fn list_unmatched(&mut self, person: &Person, language: Language, now: Timestamp) -> bool {
         if self.unmatched.is_empty() && !has_payments(person) || breakage::is_on("unmatched-unseen") {
             return false;
         }
@@ -70,7 +71,9 @@ impl CrmState {
         let listed = money.unmatched.iter().cloned().chain(elsewhere).map(|one| {
             // If the clock was put back since, the money must not wait longer.
             let known = self.unmatched.get(&one.key).map(|known| Rejected { at: known.at.min(now), ..known.clone() });
-            let new = || Rejected { digest: Digest::of(&one.text), reason: one.text.clone(), at: now };
+            // The digest has no language, so that another language lists nothing anew.
+            let digest = || Digest::of(&one.text.to(Language::default()));
+            let new = || Rejected { digest: digest(), reason: one.text.to(language), at: now };
             (one.key.clone(), known.unwrap_or_else(new))
         });
         let listed = listed.collect();
