@@ -23,8 +23,10 @@ use serde::Deserialize;
 use stagedoor_engine::PersonId;
 use stagedoor_model::{Body, EventId, Identifier};
 use stagedoor_ports::PortError;
+use stagedoor_texts::{Language, Text, console as texts};
 
 pub use self::token::{ConsoleToken, FILE as TOKEN_FILE};
+use self::words::Reader;
 use crate::{commands, hub::Hub, metrics, report};
 
 /// Rows of a list on one page.
@@ -57,11 +59,12 @@ fn broken(error: &PortError) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "the store cannot be read now").into_response()
 }
 
-fn missing(what: &str) -> Response {
-    (StatusCode::NOT_FOUND, pages::frame("Not found", &pages::sentence(what))).into_response()
+fn missing(what: &str, language: Language) -> Response {
+    let body = pages::sentence(what);
+    (StatusCode::NOT_FOUND, pages::frame(&texts::not_found().to(language), &body, language)).into_response()
 }
 
-async fn home(State(hub): State<Arc<Hub>>, headers: http::HeaderMap) -> Page {
+async fn home(State(hub): State<Arc<Hub>>, Reader(language): Reader) -> Page {
     let status = hub.status_with_reasons().await.map_err(|error| broken(&error))?;
     // Changes that the CRM reports after the hub's own writes would hide everything else.
     let mut rows = hub.store.journal(ROWS * 10).await.map_err(|error| broken(&error))?;
@@ -69,7 +72,7 @@ async fn home(State(hub): State<Arc<Hub>>, headers: http::HeaderMap) -> Page {
     rows.truncate(ROWS);
     let ids = rows.iter().filter_map(|row| row.person).collect();
     let links = hub.store.crm_states(&ids).await.map_err(|error| broken(&error))?;
-    Ok(pages::home(&status, &rows, &links, &hub.counters.all(), words::Words::of(&headers)))
+    Ok(pages::home(&status, &rows, &links, &hub.counters.all(), language))
 }
 
 #[derive(Deserialize)]
@@ -78,14 +81,15 @@ struct Find {
 }
 
 // By POST: the search text is personal and does not belong in an address.
-async fn find(State(hub): State<Arc<Hub>>, Form(find): Form<Find>) -> Response {
+async fn find(State(hub): State<Arc<Hub>>, Reader(language): Reader, Form(find): Form<Find>) -> Response {
+    let missing = |what: Text| missing(&what.to(language), language);
     let text = find.identifier.trim();
     let Ok(identifier) = commands::read_identifier(text, hub.config.region) else {
-        return missing("That is no identifier. Try a phone, an e-mail, or kind:value such as customer/qtickets:235.");
+        return missing(texts::no_identifier());
     };
     match owner(&hub, &identifier).await {
         Ok(Some(id)) => Redirect::to(&format!("/console/person/{id}")).into_response(),
-        Ok(None) => missing("Nobody is known by this identifier."),
+        Ok(None) => missing(texts::unknown_identifier()),
         Err(error) => broken(&error),
     }
 }
@@ -95,27 +99,28 @@ async fn owner(hub: &Hub, identifier: &Identifier) -> Result<Option<PersonId>, P
     Ok(claims.owners.get(identifier).copied())
 }
 
-async fn person(State(hub): State<Arc<Hub>>, Path(id): Path<String>) -> Page {
-    let id = PersonId::parse(&id).map_err(|_| missing("That is no person's id."))?;
+async fn person(State(hub): State<Arc<Hub>>, Reader(language): Reader, Path(id): Path<String>) -> Page {
+    let missing = |what: Text| missing(&what.to(language), language);
+    let id = PersonId::parse(&id).map_err(|_| missing(texts::no_person_id()))?;
     let found = hub.store.load(&std::iter::once(id).collect()).await.map_err(|error| broken(&error))?;
-    let person = found.into_iter().next().ok_or_else(|| missing("Nobody has this id."))?.value;
+    let person = found.into_iter().next().ok_or_else(|| missing(texts::unknown_person()))?.value;
     let rows = hub.store.journal_of(person.id).await.map_err(|error| broken(&error))?;
     let own = std::iter::once(person.id).chain(person.merged_ids.iter().copied()).collect();
     let links = hub.store.crm_states(&own).await.map_err(|error| broken(&error))?;
     let catalog = hub.sync.catalog().await.map_err(|error| broken(&error))?;
-    Ok(show::person(&person, &rows, &links, &catalog))
+    Ok(show::person(&person, &rows, &links, &catalog, language))
 }
 
-async fn waiting(State(hub): State<Arc<Hub>>) -> Page {
+async fn waiting(State(hub): State<Arc<Hub>>, Reader(language): Reader) -> Page {
     let dirty = hub.store.claim_dirty(ROWS, None).await.map_err(|error| broken(&error))?;
-    Ok(pages::waiting(&dirty))
+    Ok(pages::waiting(&dirty, language))
 }
 
-async fn rejected(State(hub): State<Arc<Hub>>) -> Page {
+async fn rejected(State(hub): State<Arc<Hub>>, Reader(language): Reader) -> Page {
     let rows = hub.store.rejected(ROWS).await.map_err(|error| broken(&error))?;
     let ids = rows.iter().map(|(id, _)| *id).collect();
     let people = hub.store.load(&ids).await.map_err(|error| broken(&error))?;
-    Ok(pages::rejected(&rows, &people))
+    Ok(pages::rejected(&rows, &people, language))
 }
 
 async fn retry_parked(State(hub): State<Arc<Hub>>) -> Response {
@@ -125,9 +130,9 @@ async fn retry_parked(State(hub): State<Arc<Hub>>) -> Response {
     }
 }
 
-async fn letters(State(hub): State<Arc<Hub>>) -> Page {
+async fn letters(State(hub): State<Arc<Hub>>, Reader(language): Reader) -> Page {
     let report = report::report(&hub).await.map_err(|error| broken(&PortError::Retry(error)))?;
-    Ok(pages::report(&report))
+    Ok(pages::report(&report, language))
 }
 
 async fn letters_csv(State(hub): State<Arc<Hub>>) -> Response {
@@ -149,20 +154,20 @@ async fn as_csv(hub: &Hub, name: &str, of: fn(&report::Report) -> Result<String,
     }
 }
 
-async fn unrecognized(State(hub): State<Arc<Hub>>) -> Page {
+async fn unrecognized(State(hub): State<Arc<Hub>>, Reader(language): Reader) -> Page {
     let rows = hub.store.unrecognized(ROWS).await.map_err(|error| broken(&error))?;
-    Ok(pages::unrecognized(&rows))
+    Ok(pages::unrecognized(&rows, language))
 }
 
-async fn event(State(hub): State<Arc<Hub>>, Path(id): Path<String>) -> Page {
+async fn event(State(hub): State<Arc<Hub>>, Reader(language): Reader, Path(id): Path<String>) -> Page {
     let row = hub.store.event(&EventId::from(id)).await.map_err(|error| broken(&error))?;
-    let row = row.ok_or_else(|| missing("No event has this id."))?;
-    Ok(show::event(&row))
+    let row = row.ok_or_else(|| missing(&texts::unknown_event().to(language), language))?;
+    Ok(show::event(&row, language))
 }
 
-async fn replay(State(hub): State<Arc<Hub>>, Path(id): Path<String>) -> Response {
+async fn replay(State(hub): State<Arc<Hub>>, Reader(language): Reader, Path(id): Path<String>) -> Response {
     match commands::replay_one(&hub, &EventId::from(id)).await {
         Ok(_) => Redirect::to("/console/unrecognized").into_response(),
-        Err(error) => missing(&error),
+        Err(error) => missing(&error, language),
     }
 }

@@ -6,8 +6,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use stagedoor_engine::{CrmState, Person, PersonId};
 use stagedoor_model::{Event, Timestamp};
 use stagedoor_ports::{Dirty, JournalRow, Outcome, Versioned};
+use stagedoor_texts::{Language, Text, console};
 
-use super::words::Words;
+use super::words::{alarm, reason, who_acts};
 use crate::{hub::Status, report::Report};
 
 const STYLE: &str = "
@@ -27,10 +28,10 @@ input, button { font: inherit; padding: .4rem .7rem; border: 1px solid var(--edg
 form.find { display: flex; gap: .5rem } form.find input { flex: 1; min-width: 0 } button { cursor: pointer }
 ";
 
-pub fn frame(title: &str, body: &Markup) -> Markup {
+pub fn frame(title: &str, body: &Markup, language: Language) -> Markup {
     html! {
         (DOCTYPE)
-        html lang="en" {
+        html lang=(language.tag()) {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
@@ -40,10 +41,10 @@ pub fn frame(title: &str, body: &Markup) -> Markup {
             body {
                 header {
                     strong { a href="/" { "Stagedoor" } }
-                    a href="/console/waiting" { "Waiting" }
-                    a href="/console/parked" { "Parked" }
-                    a href="/console/unrecognized" { "Unrecognized" }
-                    a href="/console/report" { "Report" }
+                    a href="/console/waiting" { (console::nav_waiting().to(language)) }
+                    a href="/console/parked" { (console::nav_parked().to(language)) }
+                    a href="/console/unrecognized" { (console::nav_unrecognized().to(language)) }
+                    a href="/console/report" { (console::nav_report().to(language)) }
                 }
                 main { h1 { (title) } (body) }
             }
@@ -53,42 +54,43 @@ pub fn frame(title: &str, body: &Markup) -> Markup {
 
 /// The report with a bar for each line: sent, delivered, opened, clicked. For each mailing a bar of its people who
 /// bought.
-pub fn report(report: &Report) -> Markup {
+pub fn report(report: &Report, language: Language) -> Markup {
+    let say = |text: Text| text.to(language);
     let body = html! {
-        @if report.lines.is_empty() { (sentence("No letters and no sales that are owed to any.")) }
+        @if report.lines.is_empty() { (sentence(&say(console::report_empty()))) }
         ul.rows {
             @for ((campaign, channel, city, variant), line) in &report.lines {
                 li {
                     b { (campaign) } " " span.tag { (channel) } " " span.dim { (city) } @if variant != "-" { " " span.tag { (variant) } }
                     @let share = |part: usize| (part * 100).checked_div(line.sent).unwrap_or(0);
-                    @for (what, count) in [("delivered", line.delivered), ("opened", line.opened), ("clicked", line.clicked)] {
+                    @for (what, count) in [(console::delivered(), line.delivered), (console::opened(), line.opened), (console::clicked(), line.clicked)] {
                         @if line.sent > 0 {
-                            div.bar title=(what) { span style=(format!("width:{}%", share(count))) {} (what) " " (count) " of " (line.sent) }
+                            div.bar title=(what.to(language)) { span style=(format!("width:{}%", share(count))) {} (say(console::part(what, count, line.sent))) }
                         }
                     }
                     div.dim {
-                        "bounced " (line.bounced) " · bought " (line.bought)
+                        (say(console::bounced(line.bounced))) " · " (say(console::bought(line.bought)))
                         @for (currency, minor) in &line.revenue { " · " (minor / 100) "." (format!("{:02}", minor % 100)) " " (currency) }
                     }
                 }
             }
         }
         @if !report.effects.is_empty() {
-            h2 { "What mailings did" }
-            p.dim { "Of those who were written to, and of those who were held out, how many bought in the days after." }
+            h2 { (say(console::effects())) }
+            p.dim { (say(console::effects_about())) }
             ul.rows {
                 @for ((mailing, city, variant), effect) in &report.effects {
                     li {
                         b { (mailing) } " " span.dim { (city) } " " span.tag { (variant) }
                         @let share = (effect.bought * 100).checked_div(effect.people).unwrap_or(0);
-                        div.bar title="bought" { span style=(format!("width:{share}%")) {} "bought " (effect.bought) " of " (effect.people) " · " (effect.share()) }
+                        div.bar { span style=(format!("width:{share}%")) {} (say(console::bought_of(effect.bought, effect.people))) " · " (effect.share()) }
                     }
                 }
             }
         }
-        p { a href="/console/report.csv" { "As CSV" } " · " a href="/console/effect.csv" { "What mailings did, as CSV" } }
+        p { a href="/console/report.csv" { (say(console::as_csv())) } " · " a href="/console/effect.csv" { (say(console::effects_as_csv())) } }
     };
-    frame("Report", &body)
+    frame(&say(console::report_title()), &body, language)
 }
 
 pub fn sentence(text: &str) -> Markup {
@@ -104,10 +106,11 @@ pub fn home(
     rows: &[JournalRow],
     links: &BTreeMap<PersonId, CrmState>,
     counters: &BTreeMap<(String, String), u64>,
-    words: &Words,
+    language: Language,
 ) -> Markup {
-    let tile = |name: &str, value: u64, href: &str, bad: bool| {
-        html! { a href=(href) class=[bad.then_some("bad")] { b { (value) } (name) } }
+    let say = |text: Text| text.to(language);
+    let tile = |name: Text, value: u64, href: &str, bad: bool| {
+        html! { a href=(href) class=[bad.then_some("bad")] { b { (value) } (name.to(language)) } }
     };
     let refused: u64 = counters
         .iter()
@@ -116,57 +119,57 @@ pub fn home(
         .sum();
     let body = html! {
         div.tiles {
-            (tile("people", status.people, "/", false))
-            (tile("deals in the CRM", status.deals, "/", false))
-            (tile("events", status.events, "/", false))
-            (tile("in the queue", status.queue_depth, "/", false))
-            (tile("waiting for the CRM", status.waiting, "/console/waiting", false))
-            (tile("parked", status.rejected, "/console/parked", status.rejected > 0))
-            (tile("unrecognized", status.unrecognized, "/console/unrecognized", status.unrecognized > 0))
-            (tile("dead letters", status.dead_letters, "/", status.dead_letters > 0))
+            (tile(console::tile_people(status.people), status.people, "/", false))
+            (tile(console::tile_deals(status.deals), status.deals, "/", false))
+            (tile(console::tile_events(status.events), status.events, "/", false))
+            (tile(console::tile_queue(), status.queue_depth, "/", false))
+            (tile(console::tile_waiting(), status.waiting, "/console/waiting", false))
+            (tile(console::tile_parked(), status.rejected, "/console/parked", status.rejected > 0))
+            (tile(console::tile_unrecognized(), status.unrecognized, "/console/unrecognized", status.unrecognized > 0))
+            (tile(console::tile_dead_letters(status.dead_letters), status.dead_letters, "/", status.dead_letters > 0))
         }
         @if !status.alarms.is_empty() {
-            h2 { (words.alarms) }
+            h2 { (say(console::alarms())) }
             ul.rows {
                 @for one in &status.alarms {
                     li {
-                        span.refused { (words.alarm(one)) }
-                        div.dim { (words.since) " " (moment(one.since)) }
+                        span.refused { (alarm(one, language)) }
+                        div.dim { (say(console::since())) " " (moment(one.since)) }
                     }
                 }
             }
         }
         @if !status.waiting_reason.is_empty() {
-            h2 { (words.why) }
+            h2 { (say(console::why())) }
             ul.rows {
                 @for one in &status.waiting_reason {
                     li {
-                        span.refused { (words.reason(one)) }
+                        span.refused { (reason(one, language)) }
                         @if let Some(id) = one.person {
-                            " " a href={ "/console/person/" (id) } { (one.people) " " (words.people) }
+                            " " a href={ "/console/person/" (id) } { (say(console::people(one.people))) }
                         }
                         div.dim {
-                            (words.since) " " (moment(one.since))
-                            @if let Some(until) = one.until { ", " (words.until) " " (moment(until)) }
-                            ". " (words.to_act) ": " (words.who_acts(one))
+                            (say(console::since())) " " (moment(one.since))
+                            @if let Some(until) = one.until { ", " (say(console::until())) " " (moment(until)) }
+                            ". " (say(console::to_act())) ": " (who_acts(one, language))
                         }
                     }
                 }
             }
         }
         @if !status.unknown_zones.is_empty() {
-            h2 { (words.zones) }
+            h2 { (say(console::zones())) }
             ul.rows { @for zone in &status.unknown_zones { li { (zone) } } }
         }
         form.find method="post" action="/console/find" {
-            input name="identifier" placeholder="A phone, an e-mail, or customer/qtickets:235" aria-label="Identifier" required;
-            button { "Find" }
+            input name="identifier" placeholder=(say(console::find_hint())) aria-label=(say(console::identifier())) required;
+            button { (say(console::find())) }
         }
-        h2 { "Latest deliveries" }
-        @if rows.is_empty() { p { "Nothing came yet." } }
-        ul.rows { @for row in rows { (delivery(row, row.person.and_then(|id| links.get(&id)))) } }
+        h2 { (say(console::latest())) }
+        @if rows.is_empty() { p { (say(console::nothing_came())) } }
+        ul.rows { @for row in rows { (delivery(row, row.person.and_then(|id| links.get(&id)), language)) } }
         @if refused > 0 {
-            h2 { "Refused since the start" }
+            h2 { (say(console::refused())) }
             ul.rows {
                 @for ((source, what), count) in counters.iter().filter(|((_, what), _)| !matches!(what.as_str(), "accepted" | "unrecognized")) {
                     li { (source) ": " (what) " " span.tag { (count) } }
@@ -174,25 +177,26 @@ pub fn home(
             }
         }
     };
-    frame("What came and what became of it", &body)
+    frame(&say(console::home()), &body, language)
 }
 
 pub fn short(event: &Event) -> &'static str {
     event.kind().trim_start_matches("stagedoor.").trim_end_matches(".v1")
 }
 
-fn delivery(row: &JournalRow, link: Option<&CrmState>) -> Markup {
+fn delivery(row: &JournalRow, link: Option<&CrmState>, language: Language) -> Markup {
+    let say = |text: Text| text.to(language);
     html! {
         li {
             a href={ "/console/event/" (row.event.id) } { (short(&row.event)) } " " span.tag { (row.event.source) } " "
             @match (row.outcome, row.person) {
                 (Outcome::Folded, Some(id)) => {
-                    "→ " a.folded href={ "/console/person/" (id) } { "person" }
-                    (in_crm(link))
+                    "→ " a.folded href={ "/console/person/" (id) } { (say(console::person())) }
+                    (in_crm(link, language))
                 }
-                (Outcome::Show, _) => { "→ show changed" }
-                (Outcome::Unrecognized, _) => { span.refused { "kept as unrecognized" } }
-                _ => { span.dim { "about nobody we know" } }
+                (Outcome::Show, _) => { "→ " (say(console::show_changed())) }
+                (Outcome::Unrecognized, _) => { span.refused { (say(console::kept())) } }
+                _ => { span.dim { (say(console::about_nobody())) } }
             }
             @if let Some(note) = &row.note { " " span.refused { (note) } }
             div.dim { (moment(row.event.time)) }
@@ -200,69 +204,75 @@ fn delivery(row: &JournalRow, link: Option<&CrmState>) -> Markup {
     }
 }
 
-fn in_crm(link: Option<&CrmState>) -> Markup {
+fn in_crm(link: Option<&CrmState>, language: Language) -> Markup {
+    let say = |text: Text| text.to(language);
     let contact = link.and_then(|link| link.contact.id);
     let deals: Vec<u64> = link.into_iter().flat_map(|link| link.deals.values().filter_map(|deal| deal.id)).collect();
     html! {
         @match contact {
-            Some(id) => { " → contact " (id) }
-            None => { span.dim { " → not in the CRM yet" } }
+            Some(id) => { " → " (say(console::contact(id.to_string()))) }
+            None => { span.dim { " → " (say(console::not_in_crm())) } }
         }
-        @for deal in deals { " · deal " (deal) }
+        @for deal in deals { " · " (say(console::deal(deal.to_string()))) }
     }
 }
 
-pub fn waiting(dirty: &[Dirty]) -> Markup {
+pub fn waiting(dirty: &[Dirty], language: Language) -> Markup {
+    let say = |text: Text| text.to(language);
+    let nameless = say(console::without_name());
     let body = html! {
-        p { "People whose contact or deals in the CRM are not yet what they should be. They need no one: the hub tries on." }
-        @if dirty.is_empty() { p { "Nobody waits." } }
+        p { (say(console::waiting())) }
+        @if dirty.is_empty() { p { (say(console::nobody_waits())) } }
         ul.rows {
             @for one in dirty {
                 li {
-                    a href={ "/console/person/" (one.person.id) } { (one.person.name().unwrap_or("without a name")) }
-                    (in_crm(Some(&one.link)))
+                    a href={ "/console/person/" (one.person.id) } { (one.person.name().unwrap_or(&nameless)) }
+                    (in_crm(Some(&one.link), language))
                 }
             }
         }
     };
-    frame("Waiting for the CRM", &body)
+    frame(&say(console::waiting_title()), &body, language)
 }
 
-pub fn rejected(rows: &[(PersonId, CrmState)], people: &[Versioned<Person>]) -> Markup {
+pub fn rejected(rows: &[(PersonId, CrmState)], people: &[Versioned<Person>], language: Language) -> Markup {
+    let say = |text: Text| text.to(language);
+    let nameless = say(console::without_name());
     let name = |id: &PersonId| {
         people.iter().find(|p| p.value.id == *id || p.value.merged_ids.contains(id)).and_then(|p| p.value.name())
     };
     let body = html! {
-        p { "Rows that the CRM refuses as they are. Each comes by itself again when its person changes; after the cause is mended in the CRM, try all again. Money that matches no order, or came in another currency, stands here until it does." }
-        @if rows.is_empty() { p { "Nothing is parked." } } @else {
-            form method="post" { button { "Try all again" } }
+        p { (say(console::parked())) }
+        @if rows.is_empty() { p { (say(console::nothing_parked())) } } @else {
+            form method="post" { button { (say(console::try_all())) } }
         }
         ul.rows {
             @for (id, link) in rows {
                 li {
-                    a href={ "/console/person/" (id) } { (name(id).unwrap_or("without a name")) }
+                    a href={ "/console/person/" (id) } { (name(id).unwrap_or(&nameless)) }
                     @for rejected in link.rejected() { div.refused { (rejected.reason) } div.dim { (moment(rejected.at)) } }
                 }
             }
         }
     };
-    frame("Parked", &body)
+    frame(&say(console::parked_title()), &body, language)
 }
 
-pub fn unrecognized(rows: &[JournalRow]) -> Markup {
+pub fn unrecognized(rows: &[JournalRow], language: Language) -> Markup {
+    let say = |text: Text| text.to(language);
     let body = html! {
-        p { "Authentic deliveries that no parser understood. They are kept whole; replay them after the parser has learned." }
-        @if rows.is_empty() { p { "None." } }
+        p { (say(console::unrecognized())) }
+        @if rows.is_empty() { p { (say(console::none())) } }
         ul.rows {
             @for row in rows {
                 li {
                     a href={ "/console/event/" (row.event.id) } { (row.event.source) } " "
                     @if let stagedoor_model::Body::Unrecognized(kept) = &row.event.body { (kept.reason) }
                     div.dim { (moment(row.event.time)) }
-                    form method="post" action={ "/console/replay/" (row.event.id) } { button { "Replay" } }
+                    form method="post" action={ "/console/replay/" (row.event.id) } { button { (say(console::replay())) } }
                 }
             }
         }
     };
-    frame("Unrecognized", &body)
+    frame(&say(console::unrecognized_title()), &body, language)
 }

@@ -1,62 +1,48 @@
-//! The console's texts for managers, in Russian and English.
+//! The language of the console.
 
-use http::HeaderMap;
+use std::{convert::Infallible, sync::Arc};
+
+use axum::extract::FromRequestParts;
+use http::{HeaderMap, request::Parts};
 use stagedoor_sync::WaitingReason;
+use stagedoor_texts::Language;
 
-use crate::alarms::Alarm;
+use crate::{alarms::Alarm, hub::Hub};
 
-pub struct Words {
-    pub is_russian: bool,
-    pub alarms: &'static str,
-    pub why: &'static str,
-    pub people: &'static str,
-    pub since: &'static str,
-    pub until: &'static str,
-    pub to_act: &'static str,
-    pub zones: &'static str,
+/// The language that a request is answered in: the hub's, or the one that the browser names first.
+pub struct Reader(pub Language);
+
+impl FromRequestParts<Arc<Hub>> for Reader {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, Infallible> {
+        Ok(Self(hub.config.language.unwrap_or_else(|| of_browser(&parts.headers))))
+    }
 }
 
-const ENGLISH: Words = Words {
-    is_russian: false,
-    alarms: "Alarms",
-    why: "Why something waits",
-    people: "people",
-    since: "since",
-    until: "until at the latest",
-    to_act: "To act",
-    zones: "Zones of shows that are no IANA zones; the offset of the times is used, or the hub's zone",
-};
+fn of_browser(headers: &HeaderMap) -> Language {
+    let first =
+        headers.get(http::header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()?.split([',', ';']).next());
+    first.and_then(Language::of_tag).unwrap_or_default()
+}
 
-const RUSSIAN: Words = Words {
-    is_russian: true,
-    alarms: "Тревоги",
-    why: "Почему что-то ждёт",
-    people: "чел.",
-    since: "с",
-    until: "не дольше чем до",
-    to_act: "Действовать",
-    zones: "Часовые пояса показов, которых нет в базе IANA; берётся смещение времени или пояс хаба",
-};
-
-impl Words {
-    /// The texts in the language that a browser names first.
-    pub fn of(headers: &HeaderMap) -> &'static Self {
-        let first = headers.get(http::header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()?.split(',').next());
-        match first.is_some_and(|language| language.trim().to_lowercase().starts_with("ru")) {
-            true => &RUSSIAN,
-            false => &ENGLISH,
-        }
+pub fn alarm(one: &Alarm, language: Language) -> &str {
+    match language {
+        Language::English => &one.text,
+        Language::Russian => &one.text_ru,
     }
+}
 
-    pub fn alarm<'r>(&self, one: &'r Alarm) -> &'r str {
-        if self.is_russian { &one.text_ru } else { &one.text }
+pub fn reason(one: &WaitingReason, language: Language) -> &str {
+    match language {
+        Language::English => &one.reason,
+        Language::Russian => &one.reason_ru,
     }
+}
 
-    pub fn reason<'r>(&self, one: &'r WaitingReason) -> &'r str {
-        if self.is_russian { &one.reason_ru } else { &one.reason }
-    }
-
-    pub fn who_acts<'r>(&self, one: &'r WaitingReason) -> &'r str {
-        if self.is_russian { &one.who_acts_ru } else { &one.who_acts }
+pub fn who_acts(one: &WaitingReason, language: Language) -> &str {
+    match language {
+        Language::English => &one.who_acts,
+        Language::Russian => &one.who_acts_ru,
     }
 }
