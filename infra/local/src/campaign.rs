@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stagedoor_engine::{Attributions, By, Looks, Person, channel_title, settlements};
 use stagedoor_model::{Body, Identifier, Kind, Phone, Purpose, SendOutcome, Timestamp};
 use stagedoor_sync::Invitee;
+use stagedoor_texts::{Language, Text, commands as texts};
 
 use crate::{hub::Hub, report};
 
@@ -142,27 +143,29 @@ fn count(figures: &mut Figures, name: &str, person: &Person, catalog: &stagedoor
     }
 }
 
-fn by_name(by: By) -> &'static str {
+fn how(by: By) -> Text {
     match by {
-        By::Code => "code",
-        By::Link => "link",
-        By::Click => "click",
-        By::View => "view",
+        By::Code => texts::by_code(),
+        By::Link => texts::by_link(),
+        By::Click => texts::by_click(),
+        By::View => texts::by_view(),
     }
 }
 
 impl Figures {
     /// The figures in lines for a terminal.
-    pub fn lines(&self) -> Vec<String> {
+    pub fn lines(&self, language: Language) -> Vec<String> {
         let share = |part: usize, of: usize| match of {
             0 => String::new(),
             _ => format!("  {:>5.1} %", part as f64 * 100.0 / of as f64),
         };
+        let say = |text: Text| text.to(language);
+        let column = |count: usize| format!("{count:>5}");
         let chats: usize = self.chats.values().sum();
         let mut lines = vec![
-            format!("sent          {:>5}   (not sent: {})", self.sent, self.not_sent),
-            format!("opened        {:>5}{}", self.opened, share(self.opened, self.sent)),
-            format!("chats         {:>5}{}", chats, share(chats, self.sent)),
+            say(texts::sent(column(self.sent), self.not_sent)),
+            say(texts::opened(column(self.opened), share(self.opened, self.sent))),
+            say(texts::chats(column(chats), share(chats, self.sent))),
         ];
         let mut channels: Vec<_> = self.chats.iter().collect();
         channels.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), **name));
@@ -170,15 +173,15 @@ impl Figures {
             channels.into_iter().map(|(name, count)| format!("  {name:<12}{count:>4}{}", share(*count, chats))),
         );
         let bought: usize = self.purchases.values().sum();
-        lines.push(format!("codes         {:>5}", self.codes));
-        lines.push(format!("purchases     {bought:>5}{}", share(bought, chats)));
+        lines.push(say(texts::codes(column(self.codes))));
+        lines.push(say(texts::purchases(column(bought), share(bought, chats))));
         for (by, count) in &self.purchases {
-            lines.push(format!("  by {:<9}{count:>4}", by_name(*by)));
+            lines.push(format!("  {:<12}{count:>4}", say(how(*by))));
         }
         for (currency, minor) in &self.revenue {
-            lines.push(format!("revenue       {:>8}.{:02} {currency}", minor / 100, minor % 100));
+            lines.push(say(texts::revenue(format!("{:>8}.{:02} {currency}", minor / 100, minor % 100))));
         }
-        lines.push(format!("unsubscribed  {:>5}", self.unsubscribed));
+        lines.push(say(texts::unsubscribed(column(self.unsubscribed))));
         lines
     }
 }

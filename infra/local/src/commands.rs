@@ -7,6 +7,7 @@ use stagedoor_engine::{Person, explain};
 use stagedoor_model::{Body, Email, EventId, Identifier, Phone, Region, SECOND_CRM, SourceName, Timestamp};
 use stagedoor_ports::{DeadLetter, JournalRow, PortError};
 use stagedoor_sync::{Backfilled, InCrm};
+use stagedoor_texts::{Text, commands as texts};
 use stagedoor_webhook::reread;
 
 use crate::{
@@ -154,11 +155,8 @@ fn shape_of(event: &Value) -> Value {
 pub async fn erase(hub: &Hub, identifier: &Identifier) -> Result<Vec<String>, String> {
     let people = bearers(hub, identifier).await.unwrap_or_default();
     if people.len() > 1 {
-        return Err(format!(
-            "{} people have {identifier}; erase each by an identifier of their own, or all with --everyone: {}",
-            people.len(),
-            listed(&people, identifier).join("; ")
-        ));
+        let listed = listed(&people, identifier).join("; ");
+        return Err(hub.say(texts::several(people.len(), identifier.to_string(), listed)));
     }
     erase_everyone(hub, identifier).await
 }
@@ -173,18 +171,18 @@ pub async fn erase_everyone(hub: &Hub, identifier: &Identifier) -> Result<Vec<St
         match hub.sync.erase(identifier).await {
             Ok(done) => {
                 let mut lines = vec![match done.people {
-                    0 => "nobody was known; the identifier is kept from coming back".to_owned(),
-                    _ => format!("erased, and {} identifiers are kept from coming back", done.identifiers),
+                    0 => hub.say(texts::erased_unknown()),
+                    _ => hub.say(texts::erased(done.identifiers)),
                 }];
                 if done.traces > 0 {
-                    lines.push(format!("{} kept deliveries and waiting messages about them are removed", done.traces));
+                    lines.push(hub.say(texts::erased_traces(done.traces)));
                 }
                 if !done.lists.is_empty() {
                     let names = done.lists.iter().cloned().collect::<Vec<_>>().join(", ");
-                    lines.push(format!("taken off these mailing lists: {names}"));
+                    lines.push(hub.say(texts::off_lists(names)));
                 }
-                lines.extend(left_in(&done.first, "the CRM"));
-                lines.extend(left_in(&done.second, "the second CRM"));
+                lines.extend(left_in(hub, &done.first, &texts::the_crm()));
+                lines.extend(left_in(hub, &done.second, &texts::second_crm()));
                 return Ok(lines);
             }
             Err(PortError::Retry(reason)) => last = reason,
@@ -192,26 +190,22 @@ pub async fn erase_everyone(hub: &Hub, identifier: &Identifier) -> Result<Vec<St
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    Err(format!("not erased: {last}"))
+    Err(hub.say(texts::not_erased(last)))
 }
 
 /// Lines about what a CRM still holds of an erased person, and what somebody has to do about it.
-fn left_in(crm: &InCrm, name: &str) -> Vec<String> {
-    let why = if crm.erases { "it did not let the hub do it" } else { "it has no call for it" };
+fn left_in(hub: &Hub, crm: &InCrm, name: &Text) -> Vec<String> {
+    let name = || name.clone();
+    let by_hand = if crm.erases { texts::delete_refused(name()) } else { texts::delete_by_hand(name()) };
     let all = [
-        (format!("deleted in {name}, empty its recycle bin"), &crm.deleted),
-        (format!("delete these contacts in {name}, {why}"), &crm.contacts),
-        (format!("and these deals in {name}"), &crm.deals),
-        (format!("these invoices stay in {name}, as documents of the accounts"), &crm.invoices),
-        (
-            format!(
-                "others typed one of their addresses; take it out of these contacts in {name}, their notes and tasks"
-            ),
-            &crm.claimed_in,
-        ),
+        (texts::deleted_there(name()), &crm.deleted),
+        (by_hand, &crm.contacts),
+        (texts::delete_deals(name()), &crm.deals),
+        (texts::invoices_stay(name()), &crm.invoices),
+        (texts::typed_by_others(name()), &crm.claimed_in),
     ];
     let told = all.into_iter().filter(|(_, ids)| !ids.is_empty());
-    told.map(|(what, ids)| format!("{what}: {}", ids.join(", "))).collect()
+    told.map(|(what, ids)| format!("{}: {}", hub.say(what), ids.join(", "))).collect()
 }
 
 /// How often a command tries to take the lease of a serving hub, a fifth of a second apart. Together longer than a
@@ -317,32 +311,34 @@ pub async fn explanation(hub: &Hub, identifier: &Identifier) -> Result<String, S
     let people = bearers(hub, identifier).await?;
     let several = match people.len() {
         1 => String::new(),
-        count => format!("{count} people have {identifier}, and a guard keeps them apart\n"),
+        count => hub.say(texts::kept_apart(count, identifier.to_string())) + "\n",
     };
-    Ok(several + &people.iter().map(lines).collect::<String>())
+    Ok(several + &people.iter().map(|person| lines(hub, person)).collect::<String>())
 }
 
-fn lines(person: &Person) -> String {
-    let mut lines = vec![format!("{} · {}", person.id, person.name().unwrap_or("without a name"))];
+fn lines(hub: &Hub, person: &Person) -> String {
+    let nameless = hub.say(texts::without_name());
+    let mut lines = vec![format!("{} · {}", person.id, person.name().unwrap_or(&nameless))];
     for (index, step) in explain(person).into_iter().enumerate() {
         let at = person.records.get(&step.record).map(|record| record.at.to_string()).unwrap_or_default();
         lines.push(format!("  {} ({at})", step.record.0));
         match &step.to {
             Some(to) => {
                 let shared: Vec<String> = step.shared.iter().map(ToString::to_string).collect();
-                lines.push(format!("      shares {} with {}", shared.join(", "), to.0));
+                lines.push(format!("      {}", hub.say(texts::shares(shared.join(", "), &to.0))));
             }
-            None if index == 0 => lines.push("      the record that the person was made from".into()),
+            None if index == 0 => lines.push(format!("      {}", hub.say(texts::made_from()))),
             // A record that shares no identifier belongs here by its CRM row: `beside` names the owner.
-            None => lines.push("      a row of the CRM that was made for them".into()),
+            None => lines.push(format!("      {}", hub.say(texts::crm_row()))),
         }
     }
-    lines.extend(person.claims().into_iter().map(|claim| match person.contested.contains(claim) {
-        true => format!("  typed {claim}: somebody else proves it"),
-        false => format!("  typed {claim}: not confirmed"),
-    }));
-    lines.extend(person.merged_ids.iter().map(|id| format!("  was joined with {id}")));
-    lines.extend(person.blocked_with.iter().map(|id| format!("  kept apart from {id} by a guard")));
+    let claims = person.claims().into_iter().map(|claim| match person.contested.contains(claim) {
+        true => texts::typed_proven(claim.to_string()),
+        false => texts::typed(claim.to_string()),
+    });
+    let merged = person.merged_ids.iter().map(|id| texts::was_joined(id.to_string()));
+    let apart = person.blocked_with.iter().map(|id| texts::apart_from(id.to_string()));
+    lines.extend(claims.chain(merged).chain(apart).map(|text| format!("  {}", hub.say(text))));
     // A name cannot begin a line of its own.
     lines.iter().map(|line| escaped(line) + "\n").collect()
 }

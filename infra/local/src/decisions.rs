@@ -6,6 +6,7 @@ use stagedoor_engine::{PersonId, is_suppressed};
 use stagedoor_model::{
     Body, Event, EventId, Fact, Identifier, IdentityDecided, LetterReported, MailMessageState, SourceName, Verdict,
 };
+use stagedoor_texts::{Text, commands as texts};
 
 use crate::hub::Hub;
 
@@ -17,19 +18,16 @@ const LISTED: usize = 10_000;
 /// # Errors
 /// A sentence: one of the identifiers is unknown, or the store fails.
 pub async fn join(hub: &Hub, one: &Identifier, other: &Identifier, by: &str) -> Result<Vec<String>, String> {
-    must_differ(one, other)?;
+    must_differ(hub, one, other)?;
     let before = [person_of(hub, one).await?, person_of(hub, other).await?];
     let event = decision(hub, Verdict::SamePerson(one.clone(), other.clone()), by)?;
     let [first, second] = weighed(hub, &event, [one, other]).await?;
     if first != second {
         let pairs = partings_of(hub, &before.into()).await?;
-        return Err(format!(
-            "not joined, and nothing is recorded: a decision says that they are two people. Take it back first: {}",
-            pairs.join("; ")
-        ));
+        return Err(hub.say(texts::not_joined(pairs.join("; "))));
     }
     record(hub, event, &BTreeSet::new()).await?;
-    Ok(vec![format!("one person: {first}"), "the CRM follows with the next run".to_owned()])
+    Ok([texts::one_person(first.to_string()), texts::crm_follows()].map(|text| hub.say(text)).into())
 }
 
 /// Records the decision that two identifiers are two people. Returns lines for a terminal.
@@ -37,18 +35,17 @@ pub async fn join(hub: &Hub, one: &Identifier, other: &Identifier, by: &str) -> 
 /// # Errors
 /// A sentence: one of the identifiers is unknown, or a single fact holds both.
 pub async fn part(hub: &Hub, one: &Identifier, other: &Identifier, by: &str) -> Result<Vec<String>, String> {
-    must_differ(one, other)?;
+    must_differ(hub, one, other)?;
     person_of(hub, one).await?;
     person_of(hub, other).await?;
     let event = decision(hub, Verdict::DifferentPeople(one.clone(), other.clone()), by)?;
     let [first, second] = weighed(hub, &event, [one, other]).await?;
     if first == second {
-        return Err(format!(
-            "not parted, and nothing is recorded: no fact tells of {other} alone. Correct it where it was entered"
-        ));
+        return Err(hub.say(texts::not_parted(other.to_string())));
     }
     record(hub, event, &BTreeSet::new()).await?;
-    Ok(vec![format!("two people: {first} and {second}"), "the CRM follows with the next run".to_owned()])
+    let parted = texts::two_people(first.to_string(), second.to_string());
+    Ok([parted, texts::crm_follows()].map(|text| hub.say(text)).into())
 }
 
 /// Shared identifiers, one a line.
@@ -58,7 +55,7 @@ pub async fn part(hub: &Hub, one: &Identifier, other: &Identifier, by: &str) -> 
 pub async fn crowds(hub: &Hub) -> Result<Vec<String>, String> {
     let marks = hub.store.crowds(LISTED).await.map_err(|error| error.to_string())?;
     let line = |mark: &Identifier| match mark.to_string().strip_prefix("typed:") {
-        Some(value) => format!("{value}  (typed in forms and chats; what shops tell of it still joins)"),
+        Some(value) => hub.say(texts::typed_crowd(value)),
         None => mark.to_string(),
     };
     Ok(marks.iter().map(line).collect())
@@ -72,7 +69,7 @@ pub async fn lift(hub: &Hub, identifier: &Identifier, by: &str) -> Result<Vec<St
     let marks = BTreeSet::from([identifier.clone(), identifier.typed()]);
     let known = hub.store.resolve(&marks).await.map_err(|error| error.to_string())?;
     if known.shared.is_empty() {
-        return Err(format!("{identifier} is not marked as a crowd's"));
+        return Err(hub.say(texts::no_crowd(identifier.to_string())));
     }
     let (mut among, mut after) = (BTreeSet::new(), None);
     loop {
@@ -86,7 +83,7 @@ pub async fn lift(hub: &Hub, identifier: &Identifier, by: &str) -> Result<Vec<St
         }
     }
     record(hub, decision(hub, Verdict::NotShared(identifier.clone()), by)?, &among).await?;
-    Ok(vec![format!("lifted; {} people had it, and those whom no guard keeps apart are one now", among.len())])
+    Ok(vec![hub.say(texts::lifted(among.len()))])
 }
 
 /// Allows letters to an address again whose earlier letters came back. Returns lines for a terminal.
@@ -97,7 +94,7 @@ pub async fn reopen(hub: &Hub, address: &Identifier) -> Result<Vec<String>, Stri
     let owner = person_of(hub, address).await?;
     let people = hub.store.load(&BTreeSet::from([owner])).await.map_err(|error| error.to_string())?;
     if !people.first().is_some_and(|person| is_suppressed(&person.value, address)) {
-        return Err(format!("{address} is not held back: no letter to it failed since the last that arrived"));
+        return Err(hub.say(texts::not_held_back(address.to_string())));
     }
     let (source, now) = (SourceName::new("manager")?, hub.sync.clock.now());
     let id = EventId::derive(&source, &["reopened", &address.to_string(), &now.to_string()]);
@@ -112,24 +109,25 @@ pub async fn reopen(hub: &Hub, address: &Identifier) -> Result<Vec<String>, Stri
     };
     let event = Event::new(&source, id, now, Body::LetterReported(reported));
     hub.sync.fold_decision(event, &BTreeSet::new()).await.map_err(|error| error.to_string())?;
-    Ok(vec![
-        "letters go to it again, where a consent stands or none is needed".to_owned(),
-        "the mail provider may hold it back, too: take it off its suppression list".to_owned(),
-    ])
+    Ok([texts::reopened(), texts::reopened_provider()].map(|text| hub.say(text)).into())
 }
 
-fn must_differ(one: &Identifier, other: &Identifier) -> Result<(), String> {
-    if one == other { Err("both are the same identifier; name two, one of each person".into()) } else { Ok(()) }
+fn must_differ(hub: &Hub, one: &Identifier, other: &Identifier) -> Result<(), String> {
+    if one == other { Err(hub.say(texts::same_identifier())) } else { Ok(()) }
+}
+
+fn unknown(identifier: &Identifier) -> Text {
+    texts::unknown(identifier.to_string())
 }
 
 async fn person_of(hub: &Hub, identifier: &Identifier) -> Result<PersonId, String> {
     let claims = hub.store.resolve(&BTreeSet::from([identifier.clone()])).await.map_err(|error| error.to_string())?;
     if claims.shared.contains(identifier) {
-        return Err(format!("{identifier} belongs to a crowd and names nobody; name the person otherwise"));
+        return Err(hub.say(texts::shared(identifier.to_string())));
     }
-    let owner = claims.owners.get(identifier).ok_or_else(|| format!("nobody is known by {identifier}"))?;
+    let owner = claims.owners.get(identifier).ok_or_else(|| hub.say(unknown(identifier)))?;
     let people = hub.store.load(&BTreeSet::from([*owner])).await.map_err(|error| error.to_string())?;
-    people.first().map(|person| person.value.id).ok_or_else(|| format!("nobody is known by {identifier}"))
+    people.first().map(|person| person.value.id).ok_or_else(|| hub.say(unknown(identifier)))
 }
 
 fn decision(hub: &Hub, verdict: Verdict, by: &str) -> Result<Event, String> {
@@ -150,7 +148,7 @@ async fn record(hub: &Hub, event: Event, among: &BTreeSet<PersonId>) -> Result<(
 async fn weighed(hub: &Hub, event: &Event, names: [&Identifier; 2]) -> Result<[PersonId; 2], String> {
     let wanted = names.into_iter().cloned().collect();
     let owners = hub.sync.weigh_decision(event, &wanted).await.map_err(|error| error.to_string())?;
-    let owner = |name: &Identifier| owners.get(name).copied().ok_or_else(|| format!("nobody is known by {name}"));
+    let owner = |name: &Identifier| owners.get(name).copied().ok_or_else(|| hub.say(unknown(name)));
     Ok([owner(names[0])?, owner(names[1])?])
 }
 

@@ -18,6 +18,7 @@ use stagedoor_ports::{Clock, Crm, HeardSources, Queue, SilenceRule, Store, Syste
 use stagedoor_schedule::Schedule;
 use stagedoor_sqlite::{SqliteQueue, SqliteStore, private_folder};
 use stagedoor_sync::{Breakers, CrmAccount, ErasureKey, Sync, Talking, UNKNOWN_ZONES};
+use stagedoor_texts::{Arg, Language, Text, commands as texts};
 use stagedoor_webhook::{Counters, Receiver, Source};
 use tokio_util::sync::CancellationToken;
 
@@ -96,6 +97,16 @@ pub fn read_config_for(listeners: Listeners, file: &str, text: &str) -> Result<C
 }
 
 impl Hub {
+    /// The language of the output of commands.
+    pub fn language(&self) -> Language {
+        self.config.catalog.language
+    }
+
+    /// The text in the language of commands.
+    pub fn say(&self, text: Text) -> String {
+        text.to(self.language())
+    }
+
     /// Opens or creates the hub's files in `folder`. `owner` names this process among those that use the files. A
     /// process that restarts under its old name need not wait for the leases that it held when it was killed.
     ///
@@ -351,48 +362,45 @@ fn alone_if_behind(folder: &Path) -> Result<Option<File>, String> {
 
 impl Status {
     /// The figures in lines for a terminal.
-    pub fn lines(&self) -> Vec<String> {
-        let since = |seconds: Option<u64>, what: &str| seconds.map_or(String::new(), |s| format!(", {what} {s} s"));
+    pub fn lines(&self, language: Language) -> Vec<String> {
+        let mut queue = texts::queue(self.queue_depth);
+        if let Some(seconds) = self.oldest_seconds {
+            queue = texts::oldest(queue, seconds);
+        }
+        let mut waiting = texts::waiting(self.waiting);
+        if let Some(seconds) = self.waiting_seconds {
+            waiting = texts::longest(waiting, seconds);
+        }
         let mut lines = vec![
-            format!("queue         {} events{}", self.queue_depth, since(self.oldest_seconds, "the oldest")),
-            format!("outbox        {} messages to send", self.outbox),
-            format!("dead letters  {}", self.dead_letters),
-            format!("waiting       {} people for the CRM{}", self.waiting, since(self.waiting_seconds, "the longest")),
-            format!(
-                "parked        {} people with a row that the CRM refused, or money without an order",
-                self.rejected
-            ),
-            format!("unrecognized  {} deliveries kept for replay", self.unrecognized),
-            format!("in all        {} people, {} deals, {} events", self.people, self.deals, self.events),
+            queue,
+            texts::outbox(self.outbox),
+            texts::dead_letters(self.dead_letters),
+            waiting,
+            texts::parked(self.rejected),
+            texts::unrecognized(self.unrecognized),
+            texts::in_all(self.people, self.deals, self.events),
         ];
-        if self.unreadable > 0 {
-            lines.push(format!(
-                "unreadable    {} stored people and events that this version cannot read",
-                self.unreadable
-            ));
-        }
-        if let Some(asked) = self.rules_asked {
-            let all = self.people;
-            lines.push(format!("new rules     {asked} of {all} people were held against new segments and mailings"));
-        }
+        lines.extend((self.unreadable > 0).then(|| texts::unreadable(self.unreadable)));
+        lines.extend(self.rules_asked.map(|asked| texts::new_rules(asked, self.people)));
         for one in &self.alarms {
-            lines.push(format!("alarm         {}, since {}: {}", one.kind.name(), one.since, one.text));
+            let text = if language == Language::Russian { &one.text_ru } else { &one.text };
+            lines.push(texts::alarm(one.kind.name(), one.since.to_string(), text));
         }
+        let mut lines: Vec<String> = lines.iter().map(|line| line.to(language)).collect();
         for one in &self.waiting_reason {
-            lines.push(format!("why           {}", one.reason));
-            let until = one.until.map_or(String::new(), |until| format!(", until {until} at the latest"));
-            let people = if one.people > 0 { format!("{} people, ", one.people) } else { String::new() };
-            lines.push(format!("              {people}since {}{until}; to act: {}", one.since, one.who_acts));
+            let (reason, who) = (Arg::Reason(one.reason.clone()), Arg::Reason(one.who_acts.clone()));
+            lines.push(texts::why(reason).to(language));
+            let since = one.since.to_string();
+            let act = match one.until {
+                Some(until) => texts::act_until(since, until.to_string(), who),
+                None => texts::act(since, who),
+            };
+            let act = if one.people > 0 { texts::people_wait(one.people, act) } else { act };
+            lines.push(format!("              {}", act.to(language)));
         }
-        if let Some(since) = &self.advertising_held_since {
-            lines.push(format!("advertising   held since the restore at {since}; `advertising` lists it"));
-        }
-        if !self.unknown_zones.is_empty() {
-            let zones = self.unknown_zones.join(", ");
-            lines.push(format!(
-                "zones         no IANA zones: {zones}; the offset of the times is used, or the hub's zone"
-            ));
-        }
+        let held = self.advertising_held_since.as_ref().map(|since| texts::advertising_held(since.to_string()));
+        let zones = (!self.unknown_zones.is_empty()).then(|| texts::zones(self.unknown_zones.join(", ")));
+        lines.extend(held.into_iter().chain(zones).map(|line| line.to(language)));
         lines
     }
 }

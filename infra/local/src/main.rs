@@ -24,6 +24,7 @@ use stagedoor::{
 };
 use stagedoor_config::{Config, Listeners};
 use stagedoor_model::{EventId, Timestamp};
+use stagedoor_texts::commands as texts;
 
 use crate::plays::{Play, demo, season, serve};
 
@@ -273,17 +274,17 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
         Command::Replay { from: Some(from), until, .. } => {
             let until = until.unwrap_or_else(|| hub.sync.clock.now());
             let events = commands::replay_between(hub, from, until).await?;
-            println!("{events} events of that time are in the queue again");
+            terminal::line(hub.say(texts::replayed_between(events)));
         }
         Command::Replay { id: Some(id), .. } => {
             let events = commands::replay_one(hub, &EventId::from(id)).await?;
-            println!("{events} events are in the queue again");
+            terminal::line(hub.say(texts::replayed(events)));
         }
         Command::Replay { id: None, .. } => {
             let replayed = commands::replay_unrecognized(hub).await.map_err(|error| error.to_string())?;
-            println!("{} deliveries are understood now and in the queue", replayed.understood);
+            terminal::line(hub.say(texts::understood(replayed.understood)));
             for sentence in replayed.still {
-                println!("still not understood: {sentence}");
+                terminal::line(hub.say(texts::not_understood(sentence)));
             }
         }
         Command::Invite { campaign, file } => {
@@ -291,19 +292,16 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
                 std::fs::read_to_string(&file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
             let invitees = stagedoor::campaign::read_invitees(&text, hub.config.region)?;
             let invited = hub.sync.invite(&campaign, &invitees).await.map_err(|error| error.to_string())?;
-            println!("{} messages are in the outbox; what was sent before is not sent again", invited.messages);
+            terminal::line(hub.say(texts::invited(invited.messages)));
             if invited.without_consent > 0 {
-                println!(
-                    "{} people are left alone: they never consented to SMS, or withdrew, or their number takes none",
-                    invited.without_consent
-                );
+                terminal::line(hub.say(texts::without_consent(invited.without_consent)));
             }
             if invited.too_often > 0 {
-                println!("{} people were written to too often lately ([manners])", invited.too_often);
+                terminal::line(hub.say(texts::too_often(invited.too_often)));
             }
         }
         Command::Campaign { name } => {
-            stagedoor::campaign::figures(hub, &name).await?.lines().iter().for_each(terminal::line);
+            stagedoor::campaign::figures(hub, &name).await?.lines(hub.language()).iter().for_each(terminal::line);
         }
         Command::Report { effect, csv } => {
             let report = report::report(hub).await?;
@@ -317,7 +315,7 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
         Command::Segment { name, of: None } => {
             let members = segment_commands::members(hub, &name).await?;
             members.iter().for_each(terminal::line);
-            println!("{} people are in {name}", members.len());
+            terminal::line(hub.say(texts::in_segment(members.len(), name)));
         }
         Command::Segment { name, of: Some(identifier) } => {
             let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
@@ -346,7 +344,7 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
         Command::Poster { campaign } => println!("{}", stagedoor::campaign::public_link(hub, &campaign)?),
         Command::Backfill => {
             let done = commands::backfill(hub).await?;
-            println!("{} contacts on {} pages are mirrored", done.contacts, done.pages);
+            terminal::line(hub.say(texts::mirrored(done.contacts, done.pages)));
         }
         Command::Explain { identifier } => {
             let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
@@ -376,7 +374,7 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             if json {
                 println!("{}", serde_json::to_string(&status).unwrap_or_default());
             } else {
-                status.lines().iter().for_each(terminal::line);
+                status.lines(hub.language()).iter().for_each(terminal::line);
             }
         }
         Command::DeadLetters { id } => {
@@ -394,7 +392,7 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
         }
         Command::Redrive => {
             let count = commands::redrive(hub).await.map_err(|error| error.to_string())?;
-            println!("{count} dead letters are in the queue again");
+            terminal::line(hub.say(texts::redriven(count)));
         }
         Command::Parked => {
             let lines = commands::rejected(hub).await.map_err(|error| error.to_string())?;
@@ -402,7 +400,7 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
         }
         Command::RetryParked => {
             let count = commands::retry_parked(hub).await.map_err(|error| error.to_string())?;
-            println!("{count} people are tried again");
+            terminal::line(hub.say(texts::retried(count)));
         }
         Command::Authorize { code } => {
             let http = Arc::new(stagedoor_crm::SocketClient::new(hub.config.crm.timeout)?);
@@ -410,7 +408,7 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             let client = stagedoor_crm::amocrm::from_config(http, config, &hub.store, &sync.clock, &sync.owner)?;
             let done = sync.alone_in_crm(client.authorize(&code)).await.map_err(|error| error.to_string())?;
             done.map_err(|error| error.to_string())?;
-            println!("authorised; the tokens are kept in the hub's files");
+            terminal::line(hub.say(texts::authorised()));
         }
         Command::Advertising { action } => {
             let what = match action {
@@ -435,15 +433,11 @@ async fn import_file(hub: &Hub, file: &Path, origin: &Origin, dry_run: bool) -> 
     wrong.iter().for_each(terminal::line);
     if dry_run {
         import::dry_run(hub, &rows).await?.iter().for_each(terminal::line);
-        println!(
-            "a dry run: {} rows would be imported, {} hold a mistake; nothing was changed",
-            rows.len(),
-            wrong.len()
-        );
+        terminal::line(hub.say(texts::import_dry(rows.len(), wrong.len())));
         return Ok(());
     }
-    let count = import::run(hub, rows, |queued| println!("{queued} rows are queued")).await?;
-    println!("{count} rows are imported, {} were left out for their mistakes", wrong.len());
+    let count = import::run(hub, rows, |queued| terminal::line(hub.say(texts::import_queued(queued)))).await?;
+    terminal::line(hub.say(texts::imported(count, wrong.len())));
     if wrong.is_empty() {
         Ok(())
     } else {

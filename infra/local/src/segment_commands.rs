@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use stagedoor_engine::{CrmState, Person, Standing, addresses, is_suppressed, ledger, standing};
 use stagedoor_model::{Channel, Identifier, MARKETING};
+use stagedoor_texts::commands as texts;
 
 use crate::{bearers::bearers, hub::Hub};
 
@@ -27,7 +28,8 @@ pub async fn members(hub: &Hub, segment: &str) -> Result<Vec<String>, String> {
         for person in hub.store.load(&ids).await.map_err(|error| error.to_string())? {
             let person = person.value;
             if let Some(since) = is_in(&person.id) {
-                lines.push(format!("{} {} (since {since})", person.id, person.name().unwrap_or("without a name")));
+                let name = person.name().map_or_else(|| hub.say(texts::without_name()), str::to_owned);
+                lines.push(hub.say(texts::member(person.id.to_string(), name, since.to_string())));
             }
         }
         after = next;
@@ -57,8 +59,8 @@ pub async fn why(hub: &Hub, segment: &str, identifier: &Identifier) -> Result<Ve
     let mut lines = Vec::new();
     for (person, link) in found(hub, identifier).await? {
         lines.push(match link.segments.get(segment) {
-            Some(since) => format!("{} is in {segment} since {since}", person.id),
-            None => format!("{} is not in {segment}", person.id),
+            Some(since) => hub.say(texts::is_in(person.id.to_string(), segment, since.to_string())),
+            None => hub.say(texts::is_not_in(person.id.to_string(), segment)),
         });
         lines.extend(stagedoor_sync::why(&catalog, segment, &person, &link, hub.sync.clock.now()));
     }

@@ -377,7 +377,7 @@ async fn settle(hub: &Hub) -> Result<(), String> {
 async fn summary(hub: &Hub, sandbox: &Sandbox, took: Duration) -> Result<(), String> {
     let figures = campaign::figures(hub, "ufa").await?;
     println!("\nThe Ufa case, in {:.1} s. The hub says:", took.as_secs_f32());
-    figures.lines().iter().for_each(|line| println!("  {line}"));
+    figures.lines(Default::default()).iter().for_each(|line| println!("  {line}"));
     let contacts = sandbox.contacts().len();
     let stages = sandbox.leads_by_stage();
     let at = |stage: &str| stages.get(&("Уфа".to_owned(), stage.to_owned())).copied().unwrap_or(0);
