@@ -55,3 +55,35 @@ async fn a_browser_shows_what_came_and_what_became_of_it_the_whole_way_to_the_cr
     let kept = dom(format!("{}/console/unrecognized", hub.console)).await;
     assert!(kept.contains("JSON of another shape") && kept.contains("Replay"));
 }
+
+/// Every page of a hub's console, as a browser that prefers `language` gets it.
+async fn pages(hub: &TestHub, language: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for path in ["/", "/console/waiting", "/console/parked", "/console/unrecognized", "/console/report"] {
+        let request = stagedoor_tests::http().get(format!("{}{path}", hub.console)).header("accept-language", language);
+        all.push(request.send().await.expect("an answer").text().await.expect("a page"));
+    }
+    all
+}
+
+const RUSSIAN: [&str; 5] =
+    ["Последние события", "Никто не ждёт.", "Ничего не отложено.", "Нет.", "Нет ни писем, ни продаж"];
+const ENGLISH: [&str; 5] =
+    ["Latest deliveries", "Nobody waits.", "Nothing is parked.", "None.", "No letters and no sales"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_is_in_the_hubs_language_and_else_in_the_browsers() {
+    let follows = TestHub::start().await;
+    let russian = TestHub::with(|config| config.replacen("[hub]", "[hub]\nlanguage = \"ru\"", 1)).await;
+    for (hub, browser, words, tag) in [
+        (&follows, "ru-RU,ru;q=0.9,en;q=0.8", RUSSIAN, "lang=\"ru\""),
+        (&follows, "en-US,en;q=0.9", ENGLISH, "lang=\"en\""),
+        (&russian, "en-US,en;q=0.9", RUSSIAN, "lang=\"ru\""),
+    ] {
+        for (page, words) in pages(hub, browser).await.iter().zip(words) {
+            assert!(page.contains(words) && page.contains(tag), "{words:?} for {browser}: {page}");
+        }
+    }
+    let status = russian.hub.status_with_reasons().await.expect("a status").lines(russian.hub.language()).join("\n");
+    assert!(status.contains("всего         0 человек, 0 сделок, 0 событий"), "{status}");
+}

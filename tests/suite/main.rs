@@ -78,6 +78,7 @@ mod stages;
 mod stages_in_the_account;
 mod stop_words;
 mod stored_data;
+mod texts;
 mod theatre;
 mod ticket_shops;
 mod tls;

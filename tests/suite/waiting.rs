@@ -68,5 +68,5 @@ async fn the_console_says_why_in_the_language_of_the_manager_and_status_names_un
     assert!(english.contains("the account is not paid") && !english.contains("Почему"), "{english}");
     let status = stage.hub.hub.status_with_reasons().await.expect("a status");
     assert_eq!(status.unknown_zones, ["MSK (theatre)"]);
-    assert!(status.lines().iter().any(|line| line.contains("MSK (theatre)")));
+    assert!(status.lines(Default::default()).iter().any(|line| line.contains("MSK (theatre)")));
 }

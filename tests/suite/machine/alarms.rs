@@ -248,7 +248,7 @@ async fn people_who_wait_too_long_are_told_without_their_names() {
     assert!(text.contains("To act: nobody: it is tried again by itself"), "why: {text}");
     // The state is where an operator looks.
     let status = one.hub.status_with_reasons().await.expect("a status");
-    let line = status.lines().into_iter().find(|line| line.starts_with("alarm ")).expect("a line");
+    let line = status.lines(Default::default()).into_iter().find(|line| line.starts_with("alarm ")).expect("a line");
     assert!(line.contains("people_wait, since 2027-01-15T08:00:00Z: people wait for the CRM: 1"), "{line}");
     let figures = stagedoor::metrics::text(&one.hub).await.expect("figures");
     assert!(figures.contains("stagedoor_alarms{kind=\"people_wait\"} 1.0"), "{figures}");

@@ -165,7 +165,7 @@ async fn what_waited_in_the_outbox_is_not_sent_blindly_and_advertising_is_held()
     let hub = Arc::new(machine.files());
     let listed = advertising(&hub, FolderState::List).await.expect("a list").join("\n");
     assert!(listed.contains("cart: 1 messages"), "{listed}");
-    let status = hub.status_with_reasons().await.expect("a status").lines().join("\n");
+    let status = hub.status_with_reasons().await.expect("a status").lines(Default::default()).join("\n");
     assert!(status.contains("advertising   held since"), "{status}");
     let running = start(&hub, bind(hub.config.listen).await.expect("free")).await.expect("started");
     let outcome = async || {
@@ -263,7 +263,7 @@ async fn a_hold_that_cannot_be_read_holds_advertising() {
     put_hold(&machine, "'of a later version'");
     let hub = Arc::new(machine.files());
     hub.queues.outbox.send(vec![decided(710, false), decided(711, true)]).await.expect("sent");
-    let status = hub.status_with_reasons().await.expect("a status").lines().join("\n");
+    let status = hub.status_with_reasons().await.expect("a status").lines(Default::default()).join("\n");
     assert!(status.contains("advertising   held since"), "{status}");
     let running = start(&hub, bind(hub.config.listen).await.expect("free")).await.expect("started");
     until(async || hub.queues.outbox.depth().await.expect("a depth") == 1).await;
