@@ -82,12 +82,13 @@ pub fn artifacts() -> &'static Path {
 fn configured(crm: &str, messengers: &str, relay: u16) -> (String, BTreeMap<String, String>) {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).expect("a config");
     let (ours, local) = (read("infra/aws/config/stagedoor.toml"), read("infra/local/stagedoor.toml"));
-    let quoted = |line: &str, scheme: &str| {
-        let (_, rest) = line.split_once(&format!("\"{scheme}:"))?;
-        Some(rest.split_once('"')?.0.to_owned())
+    // A line may hold several secrets.
+    let quoted = |text: &str, scheme: &str| -> Vec<String> {
+        let start = format!("\"{scheme}:");
+        let rest = |at: usize| text.get(at + start.len()..).and_then(|rest| rest.split_once('"'));
+        text.match_indices(&start).filter_map(|(at, _)| Some(rest(at)?.0.to_owned())).collect()
     };
-    let names: Vec<String> = ours.lines().filter_map(|line| quoted(line, "ssm")).collect();
-    let values: Vec<String> = local.lines().filter_map(|line| quoted(line, "dev")).collect();
+    let (names, values) = (quoted(&ours, "ssm"), quoted(&local, "dev"));
     assert_eq!(names.len(), values.len(), "both configs have the same sources");
     let mut text =
         ours.replace("https://example.amocrm.ru", crm).replace("kind = \"amocrm\"", "kind = \"amocrm\"\nrate = 200");
