@@ -130,6 +130,6 @@ fn the_counts_do_not_grow(proof: &Proof) {
     assert!(cost.journal_per_event <= 1.05, "{} journal units an event", cost.journal_per_event);
     assert!(cost.people_per_event <= 1.1, "{} people units an event", cost.people_per_event);
     // Of these, about one is the three segments of the config: entering one is an event of its own.
-    assert!(cost.units_per_delivery <= 10.2, "{} write units a webhook in all", cost.units_per_delivery);
+    assert!(cost.units_per_delivery <= 10.2, "{} write units a webhook in all: {cost:?}", cost.units_per_delivery);
     assert!(cost.sqs_receive_and_delete_per_event <= 0.5, "{}", cost.sqs_receive_and_delete_per_event);
 }
