@@ -17,9 +17,10 @@ use stagedoor_engine::{
 };
 use stagedoor_model::{Email, EventId, Identifier, MessageDecided, Timestamp};
 use stagedoor_ports::{
-    Changes, Channel, Claims, Commit, Crm, CrmError, CrmPage, Deleted, Dirty, InvoiceOwners, JournalRow, KeyValue,
-    Listed, MailingList, OfErased, PortError, Postponed, RecheckPage, Result, Saved, Sending, SetAside, Settled, Store,
-    Struck, Taken, Totals, Versioned, WriteOutcome,
+    Admin, Changes, Channel, Claims, Commit, Crm, CrmError, CrmPage, CrmStates, Deleted, Dirty, DirtyPeople,
+    InvoiceOwners, Journal, JournalRow, KeyValue, KeyValues, Leases, Listed, MailingList, OfErased, People, PortError,
+    Postponed, RecheckPage, Rechecks, Result, Saved, Sending, SetAside, Settled, Store, Struck, Taken, Totals,
+    Versioned, WriteOutcome,
 };
 
 /// The steps until the death. Each I/O takes two: one before it happens, and one before its answer is seen.
@@ -151,13 +152,39 @@ impl<T: ?Sized> Mortal<T> {
 }
 
 #[async_trait]
-impl Store for Mortal<dyn Store> {
-    fn has_room(&self, json: &[u8]) -> bool {
-        self.inner.has_room(json)
-    }
-
+impl Journal for Mortal<dyn Store> {
     async fn journaled(&self, ids: &[EventId]) -> Result<BTreeSet<EventId>> {
         self.io(self.inner.journaled(ids)).await
+    }
+    async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {
+        self.io(self.inner.journal(max)).await
+    }
+    async fn journal_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        max: usize,
+    ) -> Result<(Vec<JournalRow>, Option<Timestamp>)> {
+        self.io(self.inner.journal_between(from, until, max)).await
+    }
+    async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
+        self.io(self.inner.journal_of(person)).await
+    }
+    async fn unrecognized(&self, max: usize) -> Result<Vec<JournalRow>> {
+        self.io(self.inner.unrecognized(max)).await
+    }
+    async fn event(&self, id: &EventId) -> Result<Option<JournalRow>> {
+        self.io(self.inner.event(id)).await
+    }
+    async fn forget(&self, id: &EventId) -> Result<()> {
+        self.io(self.inner.forget(id)).await
+    }
+}
+
+#[async_trait]
+impl People for Mortal<dyn Store> {
+    fn has_room(&self, json: &[u8]) -> bool {
+        self.inner.has_room(json)
     }
     async fn resolve(&self, identifiers: &BTreeSet<Identifier>) -> Result<Claims> {
         self.io(self.inner.resolve(identifiers)).await
@@ -171,79 +198,11 @@ impl Store for Mortal<dyn Store> {
     async fn unreadable(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<PersonId>> {
         self.io(self.inner.unreadable(ids)).await
     }
-    async fn set_aside(&self, max: usize) -> Result<Vec<SetAside>> {
-        self.io(self.inner.set_aside(max)).await
-    }
-    async fn read_again(&self) -> Result<()> {
-        self.io(self.inner.read_again()).await
-    }
-    async fn claim_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
-        self.io(self.inner.claim_dirty(max, now)).await
-    }
-    async fn crm_states(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, CrmState>> {
-        self.io(self.inner.crm_states(ids)).await
-    }
-    async fn save_crm_states(&self, links: Vec<(PersonId, CrmState)>) -> Result<()> {
-        self.io(self.inner.save_crm_states(links)).await
-    }
-    async fn mark_clean(&self, people: Vec<Taken>) -> Result<()> {
-        self.io(self.inner.mark_clean(people)).await
-    }
-    async fn postpone(&self, people: Vec<Postponed>) -> Result<()> {
-        self.io(self.inner.postpone(people)).await
-    }
-    async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
-        self.io(self.inner.mark_dirty(people)).await
-    }
-    async fn schedule_rechecks(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
-        self.io(self.inner.schedule_rechecks(people)).await
-    }
-    async fn due_rechecks(&self, until: Timestamp) -> Result<Vec<RecheckPage>> {
-        self.io(self.inner.due_rechecks(until)).await
-    }
-    async fn ack_rechecks(&self, pages: Vec<String>) -> Result<()> {
-        self.io(self.inner.ack_rechecks(pages)).await
-    }
-    async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>> {
-        self.io(self.inner.crowds(max)).await
-    }
-    async fn scan_people(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
-        self.io(self.inner.scan_people(after, max)).await
-    }
-    async fn rejected(&self, max: usize) -> Result<Vec<(PersonId, CrmState)>> {
-        self.io(self.inner.rejected(max)).await
-    }
-    async fn key_values_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, KeyValue>> {
-        self.io(self.inner.key_values_of(names)).await
-    }
     async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>> {
         self.io(self.inner.audience(show)).await
     }
-    async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
-        self.io(self.inner.lease(name, owner, now, until)).await
-    }
-    async fn release(&self, name: &str, owner: &str) -> Result<()> {
-        self.io(self.inner.release(name, owner)).await
-    }
-    async fn key_value(&self, name: &str) -> Result<Option<KeyValue>> {
-        self.io(self.inner.key_value(name)).await
-    }
-    async fn compare_and_set(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
-        self.io(self.inner.compare_and_set(name, value, expected)).await
-    }
-    async fn key_values(&self, prefix: &str) -> Result<BTreeMap<String, KeyValue>> {
-        self.io(self.inner.key_values(prefix)).await
-    }
-    async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {
-        self.io(self.inner.journal(max)).await
-    }
-    async fn journal_between(
-        &self,
-        from: Timestamp,
-        until: Timestamp,
-        max: usize,
-    ) -> Result<(Vec<JournalRow>, Option<Timestamp>)> {
-        self.io(self.inner.journal_between(from, until, max)).await
+    async fn scan_people(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
+        self.io(self.inner.scan_people(after, max)).await
     }
     async fn erase(
         &self,
@@ -256,17 +215,86 @@ impl Store for Mortal<dyn Store> {
     async fn erased(&self, tombstones: &BTreeSet<String>) -> Result<BTreeSet<String>> {
         self.io(self.inner.erased(tombstones)).await
     }
-    async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
-        self.io(self.inner.journal_of(person)).await
+}
+
+#[async_trait]
+impl DirtyPeople for Mortal<dyn Store> {
+    async fn claim_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
+        self.io(self.inner.claim_dirty(max, now)).await
     }
-    async fn unrecognized(&self, max: usize) -> Result<Vec<JournalRow>> {
-        self.io(self.inner.unrecognized(max)).await
+    async fn mark_clean(&self, people: Vec<Taken>) -> Result<()> {
+        self.io(self.inner.mark_clean(people)).await
     }
-    async fn event(&self, id: &EventId) -> Result<Option<JournalRow>> {
-        self.io(self.inner.event(id)).await
+    async fn postpone(&self, people: Vec<Postponed>) -> Result<()> {
+        self.io(self.inner.postpone(people)).await
     }
-    async fn forget(&self, id: &EventId) -> Result<()> {
-        self.io(self.inner.forget(id)).await
+    async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
+        self.io(self.inner.mark_dirty(people)).await
+    }
+}
+
+#[async_trait]
+impl CrmStates for Mortal<dyn Store> {
+    async fn crm_states(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, CrmState>> {
+        self.io(self.inner.crm_states(ids)).await
+    }
+    async fn save_crm_states(&self, links: Vec<(PersonId, CrmState)>) -> Result<()> {
+        self.io(self.inner.save_crm_states(links)).await
+    }
+    async fn rejected(&self, max: usize) -> Result<Vec<(PersonId, CrmState)>> {
+        self.io(self.inner.rejected(max)).await
+    }
+}
+
+#[async_trait]
+impl Rechecks for Mortal<dyn Store> {
+    async fn schedule_rechecks(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
+        self.io(self.inner.schedule_rechecks(people)).await
+    }
+    async fn due_rechecks(&self, until: Timestamp) -> Result<Vec<RecheckPage>> {
+        self.io(self.inner.due_rechecks(until)).await
+    }
+    async fn ack_rechecks(&self, pages: Vec<String>) -> Result<()> {
+        self.io(self.inner.ack_rechecks(pages)).await
+    }
+}
+
+#[async_trait]
+impl KeyValues for Mortal<dyn Store> {
+    async fn key_value(&self, name: &str) -> Result<Option<KeyValue>> {
+        self.io(self.inner.key_value(name)).await
+    }
+    async fn key_values_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, KeyValue>> {
+        self.io(self.inner.key_values_of(names)).await
+    }
+    async fn compare_and_set(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
+        self.io(self.inner.compare_and_set(name, value, expected)).await
+    }
+    async fn key_values(&self, prefix: &str) -> Result<BTreeMap<String, KeyValue>> {
+        self.io(self.inner.key_values(prefix)).await
+    }
+}
+
+#[async_trait]
+impl Leases for Mortal<dyn Store> {
+    async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
+        self.io(self.inner.lease(name, owner, now, until)).await
+    }
+    async fn release(&self, name: &str, owner: &str) -> Result<()> {
+        self.io(self.inner.release(name, owner)).await
+    }
+}
+
+#[async_trait]
+impl Admin for Mortal<dyn Store> {
+    async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>> {
+        self.io(self.inner.crowds(max)).await
+    }
+    async fn set_aside(&self, max: usize) -> Result<Vec<SetAside>> {
+        self.io(self.inner.set_aside(max)).await
+    }
+    async fn read_again(&self) -> Result<()> {
+        self.io(self.inner.read_again()).await
     }
     async fn sweep(&self, journal: Timestamp, kept: Option<Timestamp>) -> Result<u64> {
         self.io(self.inner.sweep(journal, kept)).await

@@ -9,7 +9,7 @@ use std::{
 
 use stagedoor::{DEFAULT_CONFIG, Hub, read_config, start};
 use stagedoor_model::{Identifier, Kind, Timestamp};
-use stagedoor_ports::Store;
+use stagedoor_ports::People;
 use stagedoor_sqlite::SqliteStore;
 use stagedoor_testkit::{form_signed, free_port};
 use stagedoor_tests::hub::free;

@@ -143,7 +143,7 @@ async fn new_rules_are_asked_of_all_people_and_mark_those_alone_whom_they_change
     assert_eq!(world.sync.wake().await.expect("woken"), 1, "one of 2,300 enters");
     world.reconcile().await;
     assert_eq!(journal(&world).await.iter().filter(|one| *one == "+vk").count(), 1);
-    assert_eq!(stagedoor_sync::rules_progress(world.store.as_ref()).await.expect("read"), None, "all were asked");
+    assert_eq!(stagedoor_sync::rules_progress(&*world.store).await.expect("read"), None, "all were asked");
     clock.on(DAY);
     assert_eq!(world.sync.wake().await.expect("woken"), 2_300, "time was put down for all whom it changes");
 }

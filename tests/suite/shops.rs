@@ -280,7 +280,7 @@ async fn a_ticketscloud_order_belongs_to_the_buyer_whom_the_shop_names_now() {
 fn schedule(store: &Arc<dyn Store>, queue: &Arc<MemoryQueue>, order_api: Arc<dyn OrderApi>) -> Schedule {
     let source = SourceName::new("ticketscloud-test").expect("a name");
     let order_apis = BTreeMap::from([(source, order_api)]);
-    Schedule { store: Arc::clone(store), queue: queue.clone(), clock: Arc::new(SystemClock), order_apis }
+    Schedule { store: store.clone(), queue: queue.clone(), clock: Arc::new(SystemClock), order_apis }
 }
 
 pub(crate) async fn drained(queue: &MemoryQueue) -> Vec<Event> {

@@ -187,7 +187,7 @@ async fn what_is_kept_of_withdrawals_and_cannot_be_read_counts_as_withdrawn_and_
             let ids = hub.hub.store.scan_people(None, 10).await.expect("people").0;
             let mut people = hub.hub.store.load(&ids).await.expect("loaded");
             let mut people: Vec<_> = people.iter_mut().map(|one| &mut one.value).collect();
-            read_withdrawals(hub.hub.store.as_ref(), &mut people).await.expect("read");
+            read_withdrawals(&*hub.hub.store, &mut people).await.expect("read");
             stands(&hub, &ledger(people[0]), Channel::Email)
         };
         hub.take(&form("1")).await;

@@ -237,7 +237,7 @@ impl Outreach {
         let owners = self.store.resolve(&BTreeSet::from([to.clone()])).await?.owners;
         let mut people = self.store.load(&owners.values().copied().collect()).await?;
         let asked = people.iter_mut().map(|one| &mut one.value);
-        read_withdrawals(self.store.as_ref(), &mut asked.collect::<Vec<_>>()).await?;
+        read_withdrawals(&*self.store, &mut asked.collect::<Vec<_>>()).await?;
         let person = people.first().map(|one| &one.value);
         let Some((person, (_, seconds))) = person.zip(self.policy.cap) else {
             return Ok(self.policy.against_advertising(attempt, person, &Advertised::default()));

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use stagedoor_model::{Body, Event, EventId, SourceName, Timestamp, TraceParent};
-use stagedoor_ports::{Clock, OrderApi, PortError, Queue, Result, Store};
+use stagedoor_ports::{Clock, KeyValues, OrderApi, PortError, Queue, Result};
 
 /// How far back the first pull of a source reaches.
 const FIRST: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 30);
@@ -12,7 +12,7 @@ const FIRST: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 30);
 /// The ports that pulling works with.
 #[derive(Clone)]
 pub struct Schedule {
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn KeyValues>,
     pub queue: Arc<dyn Queue>,
     pub clock: Arc<dyn Clock>,
     pub order_apis: BTreeMap<SourceName, Arc<dyn OrderApi>>,

@@ -42,7 +42,7 @@ impl Consumer for Pulling {
 impl Pulling {
     /// Reports silent sources. The log names them, and the figure counts them for an alarm of the template.
     async fn tell_silent(&self) {
-        let (store, now) = (self.schedule.store.as_ref(), self.schedule.clock.now());
+        let (store, now) = (&*self.schedule.store, self.schedule.clock.now());
         match silent_sources(store, &self.sources, now, &self.rule).await {
             Ok(silent) => {
                 for (source, silence) in &silent {

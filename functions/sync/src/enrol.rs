@@ -184,7 +184,7 @@ impl Sync {
         let ids: BTreeSet<PersonId> = tasks.iter().map(|task| task.person).collect();
         let mut people: BTreeMap<PersonId, stagedoor_engine::Person> =
             self.store.load(&ids).await?.into_iter().map(|one| (one.value.id, one.value)).collect();
-        read_withdrawals(self.store.as_ref(), &mut people.values_mut().collect::<Vec<_>>()).await?;
+        read_withdrawals(&*self.store, &mut people.values_mut().collect::<Vec<_>>()).await?;
         let holds = |task: &ListTask| {
             // A person who was joined into another meanwhile is asked in the next run.
             let address = Identifier::email(task.member.email.clone());

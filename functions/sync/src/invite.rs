@@ -118,7 +118,7 @@ impl Sync {
         let owners = self.store.resolve(&phones).await?.owners;
         let mut people = self.store.load(&owners.values().copied().collect()).await?;
         let asked = people.iter_mut().map(|one| &mut one.value);
-        read_withdrawals(self.store.as_ref(), &mut asked.collect::<Vec<_>>()).await?;
+        read_withdrawals(&*self.store, &mut asked.collect::<Vec<_>>()).await?;
         let ids = people.iter().map(|person| person.value.id).collect();
         let links = self.store.crm_states(&ids).await?;
         let (mut may, now) = (BTreeMap::new(), self.clock.now());

@@ -101,7 +101,7 @@ impl Consumer for Syncing {
         let failed = self.0.handle_within(events, Some(left.saturating_sub(spent))).await;
         let folded = taken.saturating_sub(failed.len());
         emit("sync", &[count("Folded", folded as u64), count("Failed", failed.len() as u64)], false);
-        if let Err(error) = self.3.note(self.0.store.as_ref(), heard, &self.4, now).await {
+        if let Err(error) = self.3.note(&*self.0.store, heard, &self.4, now).await {
             tracing::warn!(%error, "when a source was heard could not be noted");
         }
         let end = if is_tick { left } else { left.min(ACKNOWLEDGED + RESERVE) };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use stagedoor_engine::{Catalog, PastShow, PastShows};
 use stagedoor_model::breakage;
-use stagedoor_ports::{KeyValue, Result, Store};
+use stagedoor_ports::{KeyValue, KeyValues, Result};
 
 const PREFIX: &str = "past/";
 /// Earlier versions kept every show in this one value. It stays unchanged for a version after a rollback.
@@ -17,7 +17,7 @@ const MOVED: &str = PREFIX;
 ///
 /// # Errors
 /// When the store fails.
-pub(crate) async fn past_shows(store: &dyn Store, catalog: &Catalog) -> Result<PastShows> {
+pub(crate) async fn past_shows(store: &dyn KeyValues, catalog: &Catalog) -> Result<PastShows> {
     if breakage::is_on("past-shows-in-one-cell") {
         return in_one_cell(store, catalog).await;
     }
@@ -47,7 +47,7 @@ pub(crate) async fn past_shows(store: &dyn Store, catalog: &Catalog) -> Result<P
 ///
 /// # Errors
 /// When the store fails.
-pub async fn shows_of_past_configs(store: &dyn Store) -> Result<PastShows> {
+pub async fn shows_of_past_configs(store: &dyn KeyValues) -> Result<PastShows> {
     let mut past = read_all(store.key_value(ALL).await?.as_ref());
     past.extend(read(&store.key_values(PREFIX).await?));
     Ok(past)
@@ -63,7 +63,7 @@ fn read_all(key_value: Option<&KeyValue>) -> PastShows {
     key_value.into_iter().flat_map(read).map(|one| (one.show.key.clone(), one)).collect()
 }
 
-async fn in_one_cell(store: &dyn Store, catalog: &Catalog) -> Result<PastShows> {
+async fn in_one_cell(store: &dyn KeyValues, catalog: &Catalog) -> Result<PastShows> {
     let key_value = store.key_value(ALL).await?;
     let now = catalog.remembered(read_all(key_value.as_ref()));
     let value = serde_json::to_string(&now.values().collect::<Vec<_>>()).unwrap_or_default();

@@ -208,7 +208,7 @@ impl Sync {
         }
         self.leave_out_large_links(&mut dirty).await?;
         let mut people: Vec<&mut Person> = dirty.iter_mut().map(|one| &mut one.person).collect();
-        read_withdrawals(self.store.as_ref(), &mut people).await?;
+        read_withdrawals(&*self.store, &mut people).await?;
         for one in &mut dirty {
             one.link = std::mem::take(&mut one.link).rekeyed(&catalog);
         }

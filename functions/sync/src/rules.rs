@@ -8,7 +8,7 @@ use std::{
 
 use stagedoor_engine::{Catalog, CrmState, Person, PersonId, Traits, due_messages, segments::rules_number};
 use stagedoor_model::{Timestamp, breakage};
-use stagedoor_ports::{KeyValue, Result, Store};
+use stagedoor_ports::{KeyValue, KeyValues, Result};
 use tokio::time::Instant;
 
 use crate::{Sync, segment::membership};
@@ -56,7 +56,7 @@ enum Concern {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub async fn rules_progress(store: &dyn Store) -> Result<Option<u64>> {
+pub async fn rules_progress(store: &dyn KeyValues) -> Result<Option<u64>> {
     let key_value = store.key_value(RULES).await?;
     if key_value.is_none() || Progress::read(key_value.as_ref()).after == DONE {
         return Ok(None);

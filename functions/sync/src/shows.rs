@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use stagedoor_engine::{Catalog, ShowKey, ShowState};
 use stagedoor_model::{Body, Event, Fact, Record, Token};
-use stagedoor_ports::{Result, Store};
+use stagedoor_ports::{KeyValues, Result};
 
 use crate::{Sync, past::past_shows};
 
@@ -42,7 +42,7 @@ impl Sync {
         }
         let mut audience = BTreeSet::new();
         let mut catalog = self.catalog.clone();
-        catalog.recall(&past_shows(self.store.as_ref(), &self.catalog).await?);
+        catalog.recall(&past_shows(&*self.store, &self.catalog).await?);
         for name in names_of(event.source.as_str(), &change.show.id, &catalog) {
             audience.extend(self.store.audience(&name).await?);
         }
@@ -52,8 +52,8 @@ impl Sync {
     /// Shows of the present and past configs, with later changes from providers.
     pub async fn catalog(&self) -> Result<Catalog> {
         let mut catalog = self.catalog.clone();
-        catalog.recall(&past_shows(self.store.as_ref(), &self.catalog).await?);
-        learn_changes(self.store.as_ref(), &mut catalog).await?;
+        catalog.recall(&past_shows(&*self.store, &self.catalog).await?);
+        learn_changes(&*self.store, &mut catalog).await?;
         Ok(catalog)
     }
 }
@@ -62,7 +62,7 @@ impl Sync {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn learn_changes(store: &dyn Store, catalog: &mut Catalog) -> Result<()> {
+pub async fn learn_changes(store: &dyn KeyValues, catalog: &mut Catalog) -> Result<()> {
     for (name, key_value) in store.key_values(PREFIX).await? {
         let source = name.strip_prefix(PREFIX).and_then(|rest| rest.split('/').next());
         if let (Some(source), Ok(state)) = (source, serde_json::from_str::<ShowState>(&key_value.value)) {

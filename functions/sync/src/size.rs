@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use serde::Serialize;
 use stagedoor_engine::{Person, PersonId};
 use stagedoor_model::breakage;
-use stagedoor_ports::{Commit, Dirty, JournalRow, Outcome, Postponed, Result, Store, Taken, Versioned};
+use stagedoor_ports::{Commit, Dirty, JournalRow, Outcome, People, Postponed, Result, Taken, Versioned};
 
 use crate::{Sync, reasons::Cause};
 
@@ -47,7 +47,7 @@ pub(crate) fn is_easy(value: &impl Serialize) -> bool {
     size(value) <= EASY
 }
 
-pub(crate) fn has_room(store: &dyn Store, value: &impl Serialize) -> bool {
+pub(crate) fn has_room(store: &dyn People, value: &impl Serialize) -> bool {
     is_easy(value)
         || store.has_room(&serde_json::to_vec(value).unwrap_or_default())
         || breakage::is_on("too-large-is-written")
@@ -66,7 +66,7 @@ impl Sync {
             let sizes = commit.people.iter().map(|(person, _)| (person, size(person)));
             let sizes: Vec<(&Person, usize)> = sizes.filter(|(_, size)| *size > EASY).collect();
             let grows = |person: &Person, now: usize| known.get(&person.id).is_none_or(|one| size(&one.value) < now);
-            let large = sizes.iter().filter(|(one, size)| !has_room(self.store.as_ref(), *one) && grows(one, *size));
+            let large = sizes.iter().filter(|(one, size)| !has_room(&*self.store, *one) && grows(one, *size));
             let large: BTreeSet<PersonId> = large.map(|(person, _)| person.id).collect();
             for (person, _) in &sizes {
                 self.note_person(person.id, large.contains(&person.id)).await?;
@@ -107,7 +107,7 @@ impl Sync {
     pub(crate) async fn leave_out_large_links(&self, dirty: &mut Vec<Dirty>) -> Result<()> {
         let mut large = Vec::new();
         dirty.retain(|one| {
-            let has_room = has_room(self.store.as_ref(), &one.link);
+            let has_room = has_room(&*self.store, &one.link);
             if !has_room {
                 let taken = Taken { id: one.person.id, version: one.version, mark: one.mark.clone() };
                 large.push(Postponed { taken, tries: one.tries, until: Some(self.clock.now() + REST) });

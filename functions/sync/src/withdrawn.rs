@@ -30,7 +30,7 @@ impl Sync {
         if words.is_empty() || breakage::is_on("withdrawal-stays-with-person") {
             return Ok(());
         }
-        keep_withdrawals(self.store.as_ref(), &words).await?;
+        keep_withdrawals(&*self.store, &words).await?;
         let addresses: BTreeSet<Identifier> = words.into_keys().collect();
         let owners: BTreeSet<PersonId> = self.store.resolve(&addresses).await?.owners.into_values().collect();
         let mut reached = owners.clone();

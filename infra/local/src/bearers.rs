@@ -20,7 +20,7 @@ pub(crate) async fn bearers(hub: &Hub, identifier: &Identifier) -> Result<Vec<Pe
         people.retain(|_| claims.owners.contains_key(identifier));
     }
     let mut asked: Vec<&mut Person> = people.iter_mut().collect();
-    read_withdrawals(hub.store.as_ref(), &mut asked).await.map_err(|error| error.to_string())?;
+    read_withdrawals(&*hub.store, &mut asked).await.map_err(|error| error.to_string())?;
     if !people.is_empty() {
         return Ok(people);
     }

@@ -211,7 +211,7 @@ impl Hub {
             second,
             scope: "",
         };
-        let schedule = Schedule { store: Arc::clone(&store), queue: queue.clone(), clock, order_apis };
+        let schedule = Schedule { store: store.clone(), queue: queue.clone(), clock, order_apis };
         let mirror = config.first_crm_source().map_err(str::to_owned)?;
         Ok(Self {
             config,
@@ -277,7 +277,7 @@ impl Hub {
     /// Notes when these sources sent something. On an error the next delivery notes it.
     pub async fn hear(&self, sources: BTreeMap<SourceName, Timestamp>) {
         let now = self.sync.clock.now();
-        if let Err(error) = self.heard.note(self.store.as_ref(), sources, &self.silence_rule(), now).await {
+        if let Err(error) = self.heard.note(&*self.store, sources, &self.silence_rule(), now).await {
             tracing::warn!(%error, "when a source was heard could not be noted");
         }
     }
@@ -337,8 +337,8 @@ impl Hub {
         let told = zones.keys().filter_map(|name| name.strip_prefix(UNKNOWN_ZONES)?.split_once('/'));
         let unknown_zones = told.map(|(source, zone)| format!("{zone} ({source})")).collect();
         let advertising_held_since = backup::held_since(self).await?;
-        let rules_asked = stagedoor_sync::rules_progress(self.store.as_ref()).await?;
-        let alarms = alarms::ringing(self.store.as_ref()).await?;
+        let rules_asked = stagedoor_sync::rules_progress(&*self.store).await?;
+        let alarms = alarms::ringing(&*self.store).await?;
         Ok(Status { waiting_reason, unknown_zones, advertising_held_since, rules_asked, alarms, ..status })
     }
 }

@@ -106,7 +106,7 @@ pub async fn text(hub: &Hub) -> Result<String, PortError> {
         all.gauge(name, help, value);
     }
     let rings = all.gauges("stagedoor_alarms", "Alarms that ring, by kind");
-    let ringing = alarms::ringing(hub.store.as_ref()).await?;
+    let ringing = alarms::ringing(&*hub.store).await?;
     for kind in AlarmKind::ALL {
         let count = ringing.iter().filter(|one| one.kind == kind).count();
         set(&rings, vec![("kind", kind.name().to_owned())], count as u64);

@@ -34,8 +34,8 @@ use sha2::{Digest, Sha256};
 use stagedoor_engine::{CrmState, Person, PersonId};
 use stagedoor_model::{EventId, Identifier, Timestamp, breakage};
 use stagedoor_ports::{
-    Claims, Commit, Dirty, JournalRow, KeyValue, PortError, Postponed, RecheckPage, Result, Saved, SetAside, Store,
-    Taken, Totals, Versioned,
+    Admin, Claims, Commit, CrmStates, Dirty, DirtyPeople, Journal, JournalRow, KeyValue, KeyValues, Leases, People,
+    PortError, Postponed, RecheckPage, Rechecks, Result, Saved, SetAside, Taken, Totals, Versioned,
 };
 
 pub(crate) use self::documents::{packed, unpacked};
@@ -44,7 +44,7 @@ use crate::dynamo::{CONCURRENCY, Item, failed, get_all, held, item, number, numb
 
 /// How long a journal row is kept by default: longer than any provider repeats a delivery.
 pub(crate) const KEEP: SignedDuration = SignedDuration::from_hours(24 * 400);
-/// A [`Store`] on DynamoDB.
+/// A [`stagedoor_ports::Store`] on DynamoDB.
 #[derive(Clone)]
 pub struct DynamoStore {
     pub(crate) client: Client,
@@ -233,163 +233,12 @@ impl DynamoStore {
 }
 
 #[async_trait]
-impl Store for DynamoStore {
-    fn has_room(&self, json: &[u8]) -> bool {
-        documents::has_room(json)
-    }
-
+impl Journal for DynamoStore {
     async fn journaled(&self, ids: &[EventId]) -> Result<BTreeSet<EventId>> {
         let keys: BTreeMap<String, &EventId> = ids.iter().map(|id| (hex::encode(journal_key(id)), id)).collect();
         let found = self.get("journal", keys.keys().map(|key| item([("id", text(key.as_str()))])).collect()).await?;
         let known = found.iter().filter_map(|one| keys.get(text_of(one, "id")?).copied());
         Ok(known.cloned().collect())
-    }
-
-    async fn resolve(&self, identifiers: &BTreeSet<Identifier>) -> Result<Claims> {
-        let keys = identifiers.iter().map(|one| item([("identifier", text(one.to_string()))])).collect();
-        let mut claims = Claims::default();
-        for one in self.get("names", keys).await? {
-            let Some(identifier) = text_of(&one, "identifier").and_then(|text| text.parse().ok()) else { continue };
-            match text_of(&one, "person") {
-                Some(id) => _ = claims.owners.insert(identifier, person_id(id)?),
-                None => _ = claims.shared.insert(identifier),
-            }
-        }
-        Ok(claims)
-    }
-
-    async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>> {
-        self.all_crowds(max).await
-    }
-
-    async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>> {
-        let items = self.people_items(ids).await?;
-        let read = |one: &Item| match unpacked(one, "doc") {
-            Ok(value) => Some(Versioned { value, version: number_of(one, "version").unwrap_or(0) }),
-            Err(error) => {
-                tracing::warn!(%error, "a stored person cannot be read");
-                None
-            }
-        };
-        Ok(items.iter().filter_map(read).collect())
-    }
-
-    async fn save(&self, commits: Vec<Commit>) -> Result<Vec<Saved>> {
-        self.save_all(&commits).await
-    }
-
-    async fn unreadable(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<PersonId>> {
-        self.unreadable_of(ids).await
-    }
-
-    async fn set_aside(&self, max: usize) -> Result<Vec<SetAside>> {
-        self.all_set_aside(max).await
-    }
-
-    async fn read_again(&self) -> Result<()> {
-        // A function starts many times an hour. Unreadable values are read again only when their waiting time ends.
-        Ok(())
-    }
-
-    async fn claim_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
-        self.take(max, now).await
-    }
-
-    async fn crm_states(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, CrmState>> {
-        let (links, unreadable) = self.links_of(ids).await?;
-        for (person, reason) in unreadable {
-            tracing::warn!(%person, reason, "what is known of the CRM cannot be read");
-        }
-        Ok(links)
-    }
-
-    async fn save_crm_states(&self, links: Vec<(PersonId, CrmState)>) -> Result<()> {
-        let saving: Vec<_> = links.into_iter().map(|(id, link)| self.save_link(id, link)).collect();
-        let grown: Vec<i64> = stream::iter(saving).buffer_unordered(CONCURRENCY).try_collect().await?;
-        self.count_up(0, 0, grown.into_iter().sum()).await
-    }
-
-    async fn mark_clean(&self, people: Vec<Taken>) -> Result<()> {
-        self.settle_taken(people).await
-    }
-
-    async fn postpone(&self, people: Vec<Postponed>) -> Result<()> {
-        self.postpone_taken(people).await
-    }
-
-    async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
-        self.wait(&people.into_iter().map(|id| (id, [0; 16])).collect(), pages::now()).await
-    }
-
-    async fn schedule_rechecks(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
-        self.put_due(people).await
-    }
-
-    async fn due_rechecks(&self, until: Timestamp) -> Result<Vec<RecheckPage>> {
-        self.due_until(until).await
-    }
-
-    async fn ack_rechecks(&self, pages: Vec<String>) -> Result<()> {
-        self.strike_due(pages).await
-    }
-
-    async fn scan_people(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
-        self.page_of_everybody(after, max).await
-    }
-
-    async fn rejected(&self, max: usize) -> Result<Vec<(PersonId, CrmState)>> {
-        let found = self.indexed(("links", "parked", "has_parked", "person"), max, false).await?;
-        let ids: BTreeSet<PersonId> =
-            found.iter().filter_map(|one| text_of(one, "person")).map(person_id).collect::<Result<_>>()?;
-        Ok(self.crm_states(&ids).await?.into_iter().collect())
-    }
-
-    async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>> {
-        let found = self.query("misc", None, ("pk", &format!("show#{show}")), usize::MAX, false).await?;
-        let ids: BTreeSet<PersonId> = found.iter().flat_map(pages::people_of).collect();
-        self.living(&ids).await
-    }
-
-    async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
-        let stamp = |at: Timestamp| number(at.as_millisecond());
-        let lease = item([("pk", text("lease")), ("sk", text(name)), ("holder", text(owner)), ("ends", stamp(until))]);
-        let request = self
-            .client
-            .put_item()
-            .table_name(self.table("misc"))
-            .set_item(Some(lease))
-            .condition_expression("attribute_not_exists(pk) OR holder = :owner OR ends <= :now")
-            .expression_attribute_values(":owner", text(owner))
-            .expression_attribute_values(":now", stamp(now));
-        held("PutItem", request.send().await, PutItemError::is_conditional_check_failed_exception)
-    }
-
-    async fn release(&self, name: &str, owner: &str) -> Result<()> {
-        let request = self
-            .client
-            .delete_item()
-            .table_name(self.table("misc"))
-            .key("pk", text("lease"))
-            .key("sk", text(name))
-            .condition_expression("holder = :owner")
-            .expression_attribute_values(":owner", text(owner));
-        held("DeleteItem", request.send().await, DeleteItemError::is_conditional_check_failed_exception).map(drop)
-    }
-
-    async fn key_value(&self, name: &str) -> Result<Option<KeyValue>> {
-        self.one_cell(name).await
-    }
-
-    async fn key_values_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, KeyValue>> {
-        self.named_cells(names).await
-    }
-
-    async fn compare_and_set(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
-        self.set_cell(name, value, expected).await
-    }
-
-    async fn key_values(&self, prefix: &str) -> Result<BTreeMap<String, KeyValue>> {
-        self.cells_beginning(prefix).await
     }
 
     async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {
@@ -422,17 +271,61 @@ impl Store for DynamoStore {
         Ok(self.rows(std::iter::once(hex::encode(journal_key(id)))).await?.pop())
     }
 
-    async fn sweep(&self, _: Timestamp, _: Option<Timestamp>) -> Result<u64> {
-        // Rows of pages that a crash left behind go, too.
-        self.longest_wait().await?;
-        self.sweep_writings(pages::now()).await.map(|()| 0)
-    }
-
     async fn forget(&self, id: &EventId) -> Result<()> {
         let request = self.client.delete_item().table_name(self.table("journal"));
         let request = request.key("id", text(hex::encode(journal_key(id)))).return_values(ReturnValue::AllOld);
         let answer = request.send().await.map_err(|error| failed("DeleteItem", error))?;
         if answer.attributes.is_some_and(|one| !one.is_empty()) { self.count_up(-1, 0, 0).await } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl People for DynamoStore {
+    fn has_room(&self, json: &[u8]) -> bool {
+        documents::has_room(json)
+    }
+
+    async fn resolve(&self, identifiers: &BTreeSet<Identifier>) -> Result<Claims> {
+        let keys = identifiers.iter().map(|one| item([("identifier", text(one.to_string()))])).collect();
+        let mut claims = Claims::default();
+        for one in self.get("names", keys).await? {
+            let Some(identifier) = text_of(&one, "identifier").and_then(|text| text.parse().ok()) else { continue };
+            match text_of(&one, "person") {
+                Some(id) => _ = claims.owners.insert(identifier, person_id(id)?),
+                None => _ = claims.shared.insert(identifier),
+            }
+        }
+        Ok(claims)
+    }
+
+    async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>> {
+        let items = self.people_items(ids).await?;
+        let read = |one: &Item| match unpacked(one, "doc") {
+            Ok(value) => Some(Versioned { value, version: number_of(one, "version").unwrap_or(0) }),
+            Err(error) => {
+                tracing::warn!(%error, "a stored person cannot be read");
+                None
+            }
+        };
+        Ok(items.iter().filter_map(read).collect())
+    }
+
+    async fn save(&self, commits: Vec<Commit>) -> Result<Vec<Saved>> {
+        self.save_all(&commits).await
+    }
+
+    async fn unreadable(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<PersonId>> {
+        self.unreadable_of(ids).await
+    }
+
+    async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>> {
+        let found = self.query("misc", None, ("pk", &format!("show#{show}")), usize::MAX, false).await?;
+        let ids: BTreeSet<PersonId> = found.iter().flat_map(pages::people_of).collect();
+        self.living(&ids).await
+    }
+
+    async fn scan_people(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
+        self.page_of_everybody(after, max).await
     }
 
     async fn erase(
@@ -448,6 +341,134 @@ impl Store for DynamoStore {
         let keys = tombstones.iter().map(|hash| item([("pk", text("erased")), ("sk", text(hash.as_str()))])).collect();
         let found = self.get("misc", keys).await?;
         Ok(found.iter().filter_map(|one| text_of(one, "sk").map(str::to_owned)).collect())
+    }
+}
+
+#[async_trait]
+impl DirtyPeople for DynamoStore {
+    async fn claim_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
+        self.take(max, now).await
+    }
+
+    async fn mark_clean(&self, people: Vec<Taken>) -> Result<()> {
+        self.settle_taken(people).await
+    }
+
+    async fn postpone(&self, people: Vec<Postponed>) -> Result<()> {
+        self.postpone_taken(people).await
+    }
+
+    async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
+        self.wait(&people.into_iter().map(|id| (id, [0; 16])).collect(), pages::now()).await
+    }
+}
+
+#[async_trait]
+impl CrmStates for DynamoStore {
+    async fn crm_states(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, CrmState>> {
+        let (links, unreadable) = self.links_of(ids).await?;
+        for (person, reason) in unreadable {
+            tracing::warn!(%person, reason, "what is known of the CRM cannot be read");
+        }
+        Ok(links)
+    }
+
+    async fn save_crm_states(&self, links: Vec<(PersonId, CrmState)>) -> Result<()> {
+        let saving: Vec<_> = links.into_iter().map(|(id, link)| self.save_link(id, link)).collect();
+        let grown: Vec<i64> = stream::iter(saving).buffer_unordered(CONCURRENCY).try_collect().await?;
+        self.count_up(0, 0, grown.into_iter().sum()).await
+    }
+
+    async fn rejected(&self, max: usize) -> Result<Vec<(PersonId, CrmState)>> {
+        let found = self.indexed(("links", "parked", "has_parked", "person"), max, false).await?;
+        let ids: BTreeSet<PersonId> =
+            found.iter().filter_map(|one| text_of(one, "person")).map(person_id).collect::<Result<_>>()?;
+        Ok(self.crm_states(&ids).await?.into_iter().collect())
+    }
+}
+
+#[async_trait]
+impl Rechecks for DynamoStore {
+    async fn schedule_rechecks(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
+        self.put_due(people).await
+    }
+
+    async fn due_rechecks(&self, until: Timestamp) -> Result<Vec<RecheckPage>> {
+        self.due_until(until).await
+    }
+
+    async fn ack_rechecks(&self, pages: Vec<String>) -> Result<()> {
+        self.strike_due(pages).await
+    }
+}
+
+#[async_trait]
+impl KeyValues for DynamoStore {
+    async fn key_value(&self, name: &str) -> Result<Option<KeyValue>> {
+        self.one_cell(name).await
+    }
+
+    async fn key_values_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, KeyValue>> {
+        self.named_cells(names).await
+    }
+
+    async fn compare_and_set(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
+        self.set_cell(name, value, expected).await
+    }
+
+    async fn key_values(&self, prefix: &str) -> Result<BTreeMap<String, KeyValue>> {
+        self.cells_beginning(prefix).await
+    }
+}
+
+#[async_trait]
+impl Leases for DynamoStore {
+    async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
+        let stamp = |at: Timestamp| number(at.as_millisecond());
+        let lease = item([("pk", text("lease")), ("sk", text(name)), ("holder", text(owner)), ("ends", stamp(until))]);
+        let request = self
+            .client
+            .put_item()
+            .table_name(self.table("misc"))
+            .set_item(Some(lease))
+            .condition_expression("attribute_not_exists(pk) OR holder = :owner OR ends <= :now")
+            .expression_attribute_values(":owner", text(owner))
+            .expression_attribute_values(":now", stamp(now));
+        held("PutItem", request.send().await, PutItemError::is_conditional_check_failed_exception)
+    }
+
+    async fn release(&self, name: &str, owner: &str) -> Result<()> {
+        let request = self
+            .client
+            .delete_item()
+            .table_name(self.table("misc"))
+            .key("pk", text("lease"))
+            .key("sk", text(name))
+            .condition_expression("holder = :owner")
+            .expression_attribute_values(":owner", text(owner));
+        held("DeleteItem", request.send().await, DeleteItemError::is_conditional_check_failed_exception).map(drop)
+    }
+}
+
+#[async_trait]
+impl Admin for DynamoStore {
+    async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>> {
+        self.all_crowds(max).await
+    }
+
+    async fn set_aside(&self, max: usize) -> Result<Vec<SetAside>> {
+        self.all_set_aside(max).await
+    }
+
+    async fn read_again(&self) -> Result<()> {
+        // A function starts many times an hour. Unreadable values are read again only when their waiting time ends.
+        Ok(())
+    }
+
+    async fn sweep(&self, _: Timestamp, _: Option<Timestamp>) -> Result<u64> {
+        // Rows of pages that a crash left behind go, too.
+        self.longest_wait().await?;
+        self.sweep_writings(pages::now()).await.map(|()| 0)
     }
 
     async fn totals(&self) -> Result<Totals> {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
-use stagedoor_ports::{CrmError, Store};
+use stagedoor_ports::{CrmError, KeyValues, Store};
 
 pub(crate) struct StageMemory {
-    store: Arc<dyn Store>,
+    store: Arc<dyn KeyValues>,
     key_value: String,
 }
 
@@ -14,7 +14,7 @@ impl StageMemory {
     /// Creates the memory of the account at this address. Each account has stages of its own.
     pub fn new(store: &Arc<dyn Store>, base_url: &str) -> Self {
         let host = base_url.split_once("://").map_or(base_url, |(_, host)| host).trim_end_matches('/');
-        Self { store: Arc::clone(store), key_value: format!("crm/stages/{host}") }
+        Self { store: store.clone(), key_value: format!("crm/stages/{host}") }
     }
 
     /// Reads the stored value and its version. An unreadable value counts as empty.

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{Timestamp, breakage};
 
-use crate::{PortError, Result, Store};
+use crate::{KeyValues, PortError, Result};
 
 pub(crate) const CELL: &str = "sources/watched";
 /// The shortest time between two notes in the store.
@@ -46,7 +46,7 @@ pub(crate) fn away_by(key_value: Option<&str>, now: Timestamp) -> Vec<(Timestamp
 ///
 /// # Errors
 /// When the store fails.
-pub(crate) async fn watch(store: &dyn Store, now: Timestamp) -> Result<Vec<(Timestamp, Timestamp)>> {
+pub(crate) async fn watch(store: &dyn KeyValues, now: Timestamp) -> Result<Vec<(Timestamp, Timestamp)>> {
     let key_value = store.key_value(CELL).await?;
     let known = key_value.as_ref().and_then(|key_value| serde_json::from_str::<Watched>(&key_value.value).ok());
     let is_noted = known.as_ref().is_some_and(|known| now.duration_since(known.at) < RESOLUTION);

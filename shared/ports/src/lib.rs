@@ -30,8 +30,9 @@ pub use sources::{
     HeardSources, Silence, SilenceRule, SourceLife, last_heard, silent_sources, source_lives, sources_heard,
 };
 pub use store::{
-    Claims, Commit, Dirty, JournalRow, KeyValue, Mark, Outcome, Postponed, READ_AGAIN, RecheckPage, Removal, Saved,
-    SetAside, Store, Taken, Totals, Versioned, outdated, unreadable_reason, up_to,
+    Admin, Claims, Commit, CrmStates, Dirty, DirtyPeople, Journal, JournalRow, KeyValue, KeyValues, Leases, Mark,
+    Outcome, People, Postponed, READ_AGAIN, RecheckPage, Rechecks, Removal, Saved, SetAside, Store, Taken, Totals,
+    Versioned, outdated, unreadable_reason, up_to,
 };
 
 #[cfg(feature = "testing")]

@@ -13,8 +13,8 @@ use stagedoor_engine::{CrmState, Person, PersonId, cells_of_address};
 use stagedoor_model::{EventId, Identifier, Timestamp};
 
 use crate::{
-    Claims, Commit, Dirty, JournalRow, KeyValue, Mark, Outcome, Postponed, RecheckPage, Result, Saved, SetAside, Store,
-    Taken, Totals, Versioned,
+    Admin, Claims, Commit, CrmStates, Dirty, DirtyPeople, Journal, JournalRow, KeyValue, KeyValues, Leases, Mark,
+    Outcome, People, Postponed, RecheckPage, Rechecks, Result, Saved, SetAside, Taken, Totals, Versioned,
 };
 
 /// A dirty person in the queue for the CRM.
@@ -43,7 +43,7 @@ struct State {
     tombstones: BTreeSet<String>,
 }
 
-/// A [`Store`] in memory.
+/// A [`crate::Store`] in memory.
 #[derive(Default)]
 pub struct MemoryStore(Mutex<State>);
 
@@ -123,20 +123,56 @@ impl State {
 }
 
 #[async_trait]
-impl Store for MemoryStore {
+impl Journal for MemoryStore {
     async fn journaled(&self, ids: &[EventId]) -> Result<BTreeSet<EventId>> {
         let state = self.state();
         Ok(state.journal.iter().map(|row| &row.event.id).filter(|id| ids.contains(id)).cloned().collect())
     }
 
+    async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {
+        Ok(self.state().journal.iter().rev().take(max).cloned().collect())
+    }
+
+    async fn journal_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        max: usize,
+    ) -> Result<(Vec<JournalRow>, Option<Timestamp>)> {
+        let state = self.state();
+        let mut rows: Vec<JournalRow> =
+            state.journal.iter().filter(|row| (from..until).contains(&row.folded_at)).cloned().collect();
+        rows.sort_by_key(|row| row.folded_at);
+        Ok(crate::up_to(rows, max))
+    }
+
+    async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
+        let state = self.state();
+        let own = |row: &&JournalRow| row.person.is_some_and(|id| state.follow(id) == person);
+        Ok(state.journal.iter().rev().filter(own).cloned().collect())
+    }
+
+    async fn unrecognized(&self, max: usize) -> Result<Vec<JournalRow>> {
+        let state = self.state();
+        Ok(state.journal.iter().rev().filter(|row| row.outcome == Outcome::Unrecognized).take(max).cloned().collect())
+    }
+
+    async fn event(&self, id: &EventId) -> Result<Option<JournalRow>> {
+        Ok(self.state().journal.iter().find(|row| row.event.id == *id).cloned())
+    }
+
+    async fn forget(&self, id: &EventId) -> Result<()> {
+        self.state().journal.retain(|row| row.event.id != *id);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl People for MemoryStore {
     async fn resolve(&self, identifiers: &BTreeSet<Identifier>) -> Result<Claims> {
         let state = self.state();
         let owners = identifiers.iter().filter_map(|i| state.owners.get(i).map(|id| (i.clone(), *id))).collect();
         Ok(Claims { owners, shared: identifiers.intersection(&state.known_shared).cloned().collect() })
-    }
-
-    async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>> {
-        Ok(self.state().known_shared.iter().take(max).cloned().collect())
     }
 
     async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>> {
@@ -161,14 +197,48 @@ impl Store for MemoryStore {
         Ok(BTreeSet::new())
     }
 
-    async fn set_aside(&self, _: usize) -> Result<Vec<SetAside>> {
-        Ok(vec![])
+    async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>> {
+        let state = self.state();
+        Ok(state.audience.get(show).into_iter().flatten().map(|id| state.follow(*id)).collect())
     }
 
-    async fn read_again(&self) -> Result<()> {
+    async fn scan_people(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
+        let state = self.state();
+        let all = state.people.keys().filter(|id| after.as_ref().is_none_or(|after| id.to_string() > *after));
+        let page: BTreeSet<PersonId> = all.take(max).copied().collect();
+        let next = page.last().filter(|_| page.len() == max).map(ToString::to_string);
+        Ok((page, next))
+    }
+
+    async fn erase(
+        &self,
+        people: &BTreeSet<PersonId>,
+        names: &BTreeSet<Identifier>,
+        tombstones: &BTreeSet<String>,
+    ) -> Result<()> {
+        let mut state = self.state();
+        state.tombstones.extend(tombstones.iter().cloned());
+        names.iter().flat_map(cells_of_address).for_each(|key_value| _ = state.key_values.remove(&key_value));
+        state.owners.retain(|name, owner| !people.contains(owner) && !names.contains(name));
+        state.journal.retain(|row| row.person.is_none_or(|id| !people.contains(&id)));
+        state.redirects.retain(|from, into| !people.contains(from) && !people.contains(into));
+        state.dirty.retain(|one| !people.contains(&one.id));
+        state.audience.values_mut().for_each(|all| all.retain(|id| !people.contains(id)));
+        for id in people {
+            state.people.remove(id);
+            state.links.remove(id);
+            state.traces.remove(id);
+        }
         Ok(())
     }
 
+    async fn erased(&self, tombstones: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+        Ok(self.state().tombstones.intersection(tombstones).cloned().collect())
+    }
+}
+
+#[async_trait]
+impl DirtyPeople for MemoryStore {
     async fn claim_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
         let state = self.state();
         let dirty = |waiting: &Waiting| {
@@ -186,21 +256,6 @@ impl Store for MemoryStore {
 
     async fn may_be_dirty(&self, now: Timestamp) -> Result<bool> {
         Ok(self.state().dirty.iter().any(|one| one.until.is_none_or(|until| until <= now)))
-    }
-
-    async fn crm_states(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, CrmState>> {
-        let state = self.state();
-        Ok(ids.iter().filter_map(|id| state.links.get(id).map(|link| (*id, link.clone()))).collect())
-    }
-
-    async fn save_crm_states(&self, links: Vec<(PersonId, CrmState)>) -> Result<()> {
-        let mut state = self.state();
-        let known = |id: &PersonId| state.links.get(id).map_or(0, |link| link.revision);
-        if links.iter().any(|(id, link)| known(id) != link.revision) {
-            return Err(crate::outdated());
-        }
-        state.links.extend(links.into_iter().map(|(id, link)| (id, CrmState { revision: link.revision + 1, ..link })));
-        Ok(())
     }
 
     async fn mark_clean(&self, people: Vec<Taken>) -> Result<()> {
@@ -241,13 +296,34 @@ impl Store for MemoryStore {
         }
         Ok(())
     }
+}
+
+#[async_trait]
+impl CrmStates for MemoryStore {
+    async fn crm_states(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, CrmState>> {
+        let state = self.state();
+        Ok(ids.iter().filter_map(|id| state.links.get(id).map(|link| (*id, link.clone()))).collect())
+    }
+
+    async fn save_crm_states(&self, links: Vec<(PersonId, CrmState)>) -> Result<()> {
+        let mut state = self.state();
+        let known = |id: &PersonId| state.links.get(id).map_or(0, |link| link.revision);
+        if links.iter().any(|(id, link)| known(id) != link.revision) {
+            return Err(crate::outdated());
+        }
+        state.links.extend(links.into_iter().map(|(id, link)| (id, CrmState { revision: link.revision + 1, ..link })));
+        Ok(())
+    }
 
     async fn rejected(&self, max: usize) -> Result<Vec<(PersonId, CrmState)>> {
         let state = self.state();
         let rejected = state.links.iter().filter(|(_, link)| !link.rejected().is_empty());
         Ok(rejected.take(max).map(|(id, link)| (*id, link.clone())).collect())
     }
+}
 
+#[async_trait]
+impl Rechecks for MemoryStore {
     async fn schedule_rechecks(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
         let mut state = self.state();
         let key = |id: &PersonId, at: &Timestamp| format!("{:020}#{id}", at.as_millisecond());
@@ -266,34 +342,10 @@ impl Store for MemoryStore {
         pages.iter().for_each(|key| _ = state.due.remove(key));
         Ok(())
     }
+}
 
-    async fn scan_people(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
-        let state = self.state();
-        let all = state.people.keys().filter(|id| after.as_ref().is_none_or(|after| id.to_string() > *after));
-        let page: BTreeSet<PersonId> = all.take(max).copied().collect();
-        let next = page.last().filter(|_| page.len() == max).map(ToString::to_string);
-        Ok((page, next))
-    }
-
-    async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>> {
-        let state = self.state();
-        Ok(state.audience.get(show).into_iter().flatten().map(|id| state.follow(*id)).collect())
-    }
-
-    async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
-        let mut state = self.state();
-        let free = state.leases.get(name).is_none_or(|(holder, end)| holder == owner || *end <= now);
-        if free {
-            state.leases.insert(name.to_owned(), (owner.to_owned(), until));
-        }
-        Ok(free)
-    }
-
-    async fn release(&self, name: &str, owner: &str) -> Result<()> {
-        self.state().leases.retain(|known, (holder, _)| known != name || holder != owner);
-        Ok(())
-    }
-
+#[async_trait]
+impl KeyValues for MemoryStore {
     async fn key_value(&self, name: &str) -> Result<Option<KeyValue>> {
         Ok(self.state().key_values.get(name).cloned())
     }
@@ -319,41 +371,36 @@ impl Store for MemoryStore {
         let named = from_there.take_while(|(name, _)| name.starts_with(prefix));
         Ok(named.map(|(name, key_value)| (name.clone(), key_value.clone())).collect())
     }
+}
 
-    async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {
-        Ok(self.state().journal.iter().rev().take(max).cloned().collect())
+#[async_trait]
+impl Leases for MemoryStore {
+    async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
+        let mut state = self.state();
+        let free = state.leases.get(name).is_none_or(|(holder, end)| holder == owner || *end <= now);
+        if free {
+            state.leases.insert(name.to_owned(), (owner.to_owned(), until));
+        }
+        Ok(free)
     }
 
-    async fn journal_between(
-        &self,
-        from: Timestamp,
-        until: Timestamp,
-        max: usize,
-    ) -> Result<(Vec<JournalRow>, Option<Timestamp>)> {
-        let state = self.state();
-        let mut rows: Vec<JournalRow> =
-            state.journal.iter().filter(|row| (from..until).contains(&row.folded_at)).cloned().collect();
-        rows.sort_by_key(|row| row.folded_at);
-        Ok(crate::up_to(rows, max))
+    async fn release(&self, name: &str, owner: &str) -> Result<()> {
+        self.state().leases.retain(|known, (holder, _)| known != name || holder != owner);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Admin for MemoryStore {
+    async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>> {
+        Ok(self.state().known_shared.iter().take(max).cloned().collect())
     }
 
-    async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
-        let state = self.state();
-        let own = |row: &&JournalRow| row.person.is_some_and(|id| state.follow(id) == person);
-        Ok(state.journal.iter().rev().filter(own).cloned().collect())
+    async fn set_aside(&self, _: usize) -> Result<Vec<SetAside>> {
+        Ok(vec![])
     }
 
-    async fn unrecognized(&self, max: usize) -> Result<Vec<JournalRow>> {
-        let state = self.state();
-        Ok(state.journal.iter().rev().filter(|row| row.outcome == Outcome::Unrecognized).take(max).cloned().collect())
-    }
-
-    async fn event(&self, id: &EventId) -> Result<Option<JournalRow>> {
-        Ok(self.state().journal.iter().find(|row| row.event.id == *id).cloned())
-    }
-
-    async fn forget(&self, id: &EventId) -> Result<()> {
-        self.state().journal.retain(|row| row.event.id != *id);
+    async fn read_again(&self) -> Result<()> {
         Ok(())
     }
 
@@ -365,32 +412,6 @@ impl Store for MemoryStore {
             _ => row.folded_at >= journal,
         });
         Ok((before - state.journal.len()) as u64)
-    }
-
-    async fn erase(
-        &self,
-        people: &BTreeSet<PersonId>,
-        names: &BTreeSet<Identifier>,
-        tombstones: &BTreeSet<String>,
-    ) -> Result<()> {
-        let mut state = self.state();
-        state.tombstones.extend(tombstones.iter().cloned());
-        names.iter().flat_map(cells_of_address).for_each(|key_value| _ = state.key_values.remove(&key_value));
-        state.owners.retain(|name, owner| !people.contains(owner) && !names.contains(name));
-        state.journal.retain(|row| row.person.is_none_or(|id| !people.contains(&id)));
-        state.redirects.retain(|from, into| !people.contains(from) && !people.contains(into));
-        state.dirty.retain(|one| !people.contains(&one.id));
-        state.audience.values_mut().for_each(|all| all.retain(|id| !people.contains(id)));
-        for id in people {
-            state.people.remove(id);
-            state.links.remove(id);
-            state.traces.remove(id);
-        }
-        Ok(())
-    }
-
-    async fn erased(&self, tombstones: &BTreeSet<String>) -> Result<BTreeSet<String>> {
-        Ok(self.state().tombstones.intersection(tombstones).cloned().collect())
     }
 
     async fn totals(&self) -> Result<Totals> {

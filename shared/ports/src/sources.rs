@@ -9,7 +9,7 @@ use jiff::{SignedDuration, civil::Weekday, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{Body, Event, SourceName, Timestamp, breakage};
 
-use crate::{Result, Store, away};
+use crate::{KeyValues, Result, away};
 
 /// The shortest time between two writes of a value, so that an on-sale night makes no hot write.
 const RESOLUTION: SignedDuration = SignedDuration::from_secs(60);
@@ -233,7 +233,7 @@ impl HeardSources {
     /// When the store fails. The next note makes up for it.
     pub async fn note(
         &self,
-        store: &dyn Store,
+        store: &dyn KeyValues,
         heard: BTreeMap<SourceName, Timestamp>,
         rule: &SilenceRule,
         now: Timestamp,
@@ -253,7 +253,7 @@ fn is_news(before: Timestamp, at: Timestamp) -> bool {
     at.duration_since(before) >= RESOLUTION || at > before && breakage::is_on("each-delivery-noted")
 }
 
-async fn note(store: &dyn Store, source: &str, at: Timestamp, rule: &SilenceRule, now: Timestamp) -> Result<()> {
+async fn note(store: &dyn KeyValues, source: &str, at: Timestamp, rule: &SilenceRule, now: Timestamp) -> Result<()> {
     let mut key_values = store.key_values_of(&BTreeSet::from([key_value(source), away::CELL.to_owned()])).await?;
     let known = key_values.remove(&key_value(source));
     let mut life = known.as_ref().map_or_else(|| new(now), |one| read(&one.value, now));
@@ -268,7 +268,7 @@ async fn note(store: &dyn Store, source: &str, at: Timestamp, rule: &SilenceRule
     put(store, source, &life, known.map(|one| one.version)).await.map(drop)
 }
 
-async fn put(store: &dyn Store, source: &str, life: &SourceLife, version: Option<u64>) -> Result<bool> {
+async fn put(store: &dyn KeyValues, source: &str, life: &SourceLife, version: Option<u64>) -> Result<bool> {
     let value = serde_json::to_string(life).map_err(|error| crate::PortError::Fail(error.to_string()))?;
     store.compare_and_set(&key_value(source), &value, version).await
 }
@@ -278,7 +278,7 @@ async fn put(store: &dyn Store, source: &str, life: &SourceLife, version: Option
 /// # Errors
 /// When the store fails.
 pub async fn last_heard(
-    store: &dyn Store,
+    store: &dyn KeyValues,
     sources: &BTreeSet<SourceName>,
     now: Timestamp,
 ) -> Result<BTreeMap<SourceName, Timestamp>> {
@@ -292,7 +292,7 @@ pub async fn last_heard(
 /// # Errors
 /// When the store fails.
 pub async fn source_lives(
-    store: &dyn Store,
+    store: &dyn KeyValues,
     sources: &BTreeSet<SourceName>,
     now: Timestamp,
 ) -> Result<BTreeMap<SourceName, SourceLife>> {
@@ -317,7 +317,7 @@ pub async fn source_lives(
 /// # Errors
 /// When the store fails.
 pub async fn silent_sources(
-    store: &dyn Store,
+    store: &dyn KeyValues,
     sources: &BTreeSet<SourceName>,
     now: Timestamp,
     rule: &SilenceRule,

@@ -199,95 +199,14 @@ pub struct Totals {
 /// Bytes of one person's JSON that a database file takes. Each event reads and writes all of them.
 const ROOM: usize = 16 << 20;
 
-/// The hub's memory, as operations of the domain.
+/// The journal: every event that was folded, with the outcome.
 ///
 /// # Errors
 /// `Retry` for a lock, a time-out or throttling; `Fail` otherwise (see [`PortError`]).
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Journal: Send + Sync {
     /// Those of these events that are already folded.
     async fn journaled(&self, ids: &[EventId]) -> Result<BTreeSet<EventId>>;
-    /// The owners of these identifiers, and those that are shared.
-    async fn resolve(&self, identifiers: &BTreeSet<Identifier>) -> Result<Claims>;
-    /// At most `max` shared identifiers. May read every identifier in the store: for commands only.
-    async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>>;
-    /// Loads people and follows redirects. Unknown ids are left out, and so are people who cannot be read (see
-    /// `unreadable`).
-    async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>>;
-    /// True if a person or a CRM state with this JSON can be stored. The limit is well below the size at which a write
-    /// fails.
-    fn has_room(&self, json: &[u8]) -> bool {
-        json.len() <= ROOM
-    }
-    /// Saves each commit on its own. The answers are in the order of the commits.
-    async fn save(&self, commits: Vec<Commit>) -> Result<Vec<Saved>>;
-
-    /// Those of `ids` that lead to a person who cannot be read. Follows redirects.
-    async fn unreadable(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<PersonId>>;
-    /// At most `max` values that could not be read lately.
-    async fn set_aside(&self, max: usize) -> Result<Vec<SetAside>>;
-    /// Ends the waiting time of values that were set aside. A process calls it at its start, because it may be of
-    /// another version.
-    async fn read_again(&self) -> Result<()>;
-
-    /// Takes at most `max` dirty people, the longest waiting first. Each comes with the CRM state, including that of
-    /// people joined into them.
-    ///
-    /// People postponed beyond `now` are left out. Unreadable people are left out and set aside for a while. `None` for
-    /// `now` changes nothing and returns everybody who can be read.
-    async fn claim_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>>;
-    /// False only if `claim_dirty` would return nobody now. If many people are postponed, a store may be wrong for a
-    /// second.
-    ///
-    /// Changes nothing, and callers ask many times a second. A store that would have to read all waiting people answers
-    /// true.
-    async fn may_be_dirty(&self, _now: Timestamp) -> Result<bool> {
-        Ok(true)
-    }
-    /// What the hub knows of these people's rows in the CRM.
-    async fn crm_states(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, CrmState>>;
-    /// Saves each CRM state if its revision is still the stored one, and stores the next revision.
-    ///
-    /// # Errors
-    /// `Retry` if another process has written one of them in the meantime.
-    async fn save_crm_states(&self, links: Vec<(PersonId, CrmState)>) -> Result<()>;
-    /// Marks people as no longer dirty, unless they changed or were marked since they were taken.
-    async fn mark_clean(&self, people: Vec<Taken>) -> Result<()>;
-    /// Keeps people dirty after a failed run. If they changed or were marked since they were taken, they can be taken
-    /// at once.
-    async fn postpone(&self, people: Vec<Postponed>) -> Result<()>;
-    /// Marks people as dirty. Follows redirects.
-    async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()>;
-    /// Schedules a re-evaluation at these times, for example for a segment rule with `age(...)`. Duplicates are
-    /// allowed.
-    async fn schedule_rechecks(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()>;
-    /// Pages of people whose recheck is due, the oldest first; at most some thousands of people.
-    async fn due_rechecks(&self, until: Timestamp) -> Result<Vec<RecheckPage>>;
-    /// Removes pages of rechecks that are done, by their keys.
-    async fn ack_rechecks(&self, pages: Vec<String>) -> Result<()>;
-    /// All people, at most `max` at a time, in no particular order. The second part of the answer is the next `after`.
-    ///
-    /// For commands and for changed rules only, never on the way of an event.
-    async fn scan_people(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)>;
-    /// At most `max` people with a row that the CRM refused.
-    async fn rejected(&self, max: usize) -> Result<Vec<(PersonId, CrmState)>>;
-    /// The people interested in a show, named as `<source>/<show id>`.
-    async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>>;
-
-    /// Takes the lease until `until`. True if `owner` now holds it: it was free, expired, or its own.
-    async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool>;
-    /// Gives up the lease, if `owner` holds it.
-    async fn release(&self, name: &str, owner: &str) -> Result<()>;
-    /// The value with this name.
-    async fn key_value(&self, name: &str) -> Result<Option<KeyValue>>;
-    /// Those of these values that exist.
-    async fn key_values_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, KeyValue>>;
-    /// Writes the value if its version is still `expected`; `None`: if it does not exist yet. False if it was not
-    /// written.
-    async fn compare_and_set(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool>;
-    /// All values whose names start with `prefix`.
-    async fn key_values(&self, prefix: &str) -> Result<BTreeMap<String, KeyValue>>;
-
     /// At most `max` rows of the journal, the latest first.
     async fn journal(&self, max: usize) -> Result<Vec<JournalRow>>;
     /// Rows folded in `from..until`, the oldest first, about `max` of them. The second part of the answer is the next
@@ -306,12 +225,34 @@ pub trait Store: Send + Sync {
     async fn event(&self, id: &EventId) -> Result<Option<JournalRow>>;
     /// Removes the journal row of an event, so that a replay folds it again.
     async fn forget(&self, id: &EventId) -> Result<()>;
-    /// Removes rows folded before `journal`, and deliveries kept before `kept`. Returns their number. A store whose
-    /// rows expire by themselves removes none.
-    async fn sweep(&self, journal: Timestamp, kept: Option<Timestamp>) -> Result<u64>;
-    /// Counts over the whole store.
-    async fn totals(&self) -> Result<Totals>;
+}
 
+/// People, and the identifiers that name them.
+///
+/// # Errors
+/// `Retry` for a lock, a time-out or throttling; `Fail` otherwise (see [`PortError`]).
+#[async_trait]
+pub trait People: Send + Sync {
+    /// True if a person or a CRM state with this JSON can be stored. The limit is well below the size at which a write
+    /// fails.
+    fn has_room(&self, json: &[u8]) -> bool {
+        json.len() <= ROOM
+    }
+    /// The owners of these identifiers, and those that are shared.
+    async fn resolve(&self, identifiers: &BTreeSet<Identifier>) -> Result<Claims>;
+    /// Loads people and follows redirects. Unknown ids are left out, and so are people who cannot be read (see
+    /// `unreadable`).
+    async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>>;
+    /// Saves each commit on its own. The answers are in the order of the commits.
+    async fn save(&self, commits: Vec<Commit>) -> Result<Vec<Saved>>;
+    /// Those of `ids` that lead to a person who cannot be read. Follows redirects.
+    async fn unreadable(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<PersonId>>;
+    /// The people interested in a show, named as `<source>/<show id>`.
+    async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>>;
+    /// All people, at most `max` at a time, in no particular order. The second part of the answer is the next `after`.
+    ///
+    /// For commands and for changed rules only, never on the way of an event.
+    async fn scan_people(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)>;
     /// Removes these people with their identifiers, CRM states and journal rows, and stores `tombstones` instead.
     async fn erase(
         &self,
@@ -322,6 +263,121 @@ pub trait Store: Send + Sync {
     /// Those of these tombstones that exist.
     async fn erased(&self, tombstones: &BTreeSet<String>) -> Result<BTreeSet<String>>;
 }
+
+/// People whose CRM rows may differ from what they should be.
+///
+/// # Errors
+/// `Retry` for a lock, a time-out or throttling; `Fail` otherwise (see [`PortError`]).
+#[async_trait]
+pub trait DirtyPeople: Send + Sync {
+    /// Takes at most `max` dirty people, the longest waiting first. Each comes with the CRM state, including that of
+    /// people joined into them.
+    ///
+    /// People postponed beyond `now` are left out. Unreadable people are left out and set aside for a while. `None` for
+    /// `now` changes nothing and returns everybody who can be read.
+    async fn claim_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>>;
+    /// False only if `claim_dirty` would return nobody now. If many people are postponed, a store may be wrong for a
+    /// second.
+    ///
+    /// Changes nothing, and callers ask many times a second. A store that would have to read all waiting people answers
+    /// true.
+    async fn may_be_dirty(&self, _now: Timestamp) -> Result<bool> {
+        Ok(true)
+    }
+    /// Marks people as no longer dirty, unless they changed or were marked since they were taken.
+    async fn mark_clean(&self, people: Vec<Taken>) -> Result<()>;
+    /// Keeps people dirty after a failed run. If they changed or were marked since they were taken, they can be taken
+    /// at once.
+    async fn postpone(&self, people: Vec<Postponed>) -> Result<()>;
+    /// Marks people as dirty. Follows redirects.
+    async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()>;
+}
+
+/// What the hub knows of people's rows in the CRM.
+///
+/// # Errors
+/// `Retry` for a lock, a time-out or throttling; `Fail` otherwise (see [`PortError`]).
+#[async_trait]
+pub trait CrmStates: Send + Sync {
+    /// What the hub knows of these people's rows in the CRM.
+    async fn crm_states(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, CrmState>>;
+    /// Saves each CRM state if its revision is still the stored one, and stores the next revision.
+    ///
+    /// # Errors
+    /// `Retry` if another process has written one of them in the meantime.
+    async fn save_crm_states(&self, links: Vec<(PersonId, CrmState)>) -> Result<()>;
+    /// At most `max` people with a row that the CRM refused.
+    async fn rejected(&self, max: usize) -> Result<Vec<(PersonId, CrmState)>>;
+}
+
+/// People to evaluate again at a later time.
+///
+/// # Errors
+/// `Retry` for a lock, a time-out or throttling; `Fail` otherwise (see [`PortError`]).
+#[async_trait]
+pub trait Rechecks: Send + Sync {
+    /// Schedules a re-evaluation at these times, for example for a segment rule with `age(...)`. Duplicates are
+    /// allowed.
+    async fn schedule_rechecks(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()>;
+    /// Pages of people whose recheck is due, the oldest first; at most some thousands of people.
+    async fn due_rechecks(&self, until: Timestamp) -> Result<Vec<RecheckPage>>;
+    /// Removes pages of rechecks that are done, by their keys.
+    async fn ack_rechecks(&self, pages: Vec<String>) -> Result<()>;
+}
+
+/// Small named values, such as tokens and cursors.
+///
+/// # Errors
+/// `Retry` for a lock, a time-out or throttling; `Fail` otherwise (see [`PortError`]).
+#[async_trait]
+pub trait KeyValues: Send + Sync {
+    /// The value with this name.
+    async fn key_value(&self, name: &str) -> Result<Option<KeyValue>>;
+    /// Those of these values that exist.
+    async fn key_values_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, KeyValue>>;
+    /// Writes the value if its version is still `expected`; `None`: if it does not exist yet. False if it was not
+    /// written.
+    async fn compare_and_set(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool>;
+    /// All values whose names start with `prefix`.
+    async fn key_values(&self, prefix: &str) -> Result<BTreeMap<String, KeyValue>>;
+}
+
+/// Leases: one process at a time does what a lease is about.
+///
+/// # Errors
+/// `Retry` for a lock, a time-out or throttling; `Fail` otherwise (see [`PortError`]).
+#[async_trait]
+pub trait Leases: Send + Sync {
+    /// Takes the lease until `until`. True if `owner` now holds it: it was free, expired, or its own.
+    async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool>;
+    /// Gives up the lease, if `owner` holds it.
+    async fn release(&self, name: &str, owner: &str) -> Result<()>;
+}
+
+/// What commands, reports and the start of a process need of the whole store.
+///
+/// # Errors
+/// `Retry` for a lock, a time-out or throttling; `Fail` otherwise (see [`PortError`]).
+#[async_trait]
+pub trait Admin: Send + Sync {
+    /// At most `max` shared identifiers. May read every identifier in the store: for commands only.
+    async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>>;
+    /// At most `max` values that could not be read lately.
+    async fn set_aside(&self, max: usize) -> Result<Vec<SetAside>>;
+    /// Ends the waiting time of values that were set aside. A process calls it at its start, because it may be of
+    /// another version.
+    async fn read_again(&self) -> Result<()>;
+    /// Removes rows folded before `journal`, and deliveries kept before `kept`. Returns their number. A store whose
+    /// rows expire by themselves removes none.
+    async fn sweep(&self, journal: Timestamp, kept: Option<Timestamp>) -> Result<u64>;
+    /// Counts over the whole store.
+    async fn totals(&self) -> Result<Totals>;
+}
+
+/// The hub's memory, as operations of the domain: all of its parts. What needs one part asks for that part.
+pub trait Store: Journal + People + DirtyPeople + CrmStates + Rechecks + KeyValues + Leases + Admin {}
+
+impl<T: Journal + People + DirtyPeople + CrmStates + Rechecks + KeyValues + Leases + Admin + ?Sized> Store for T {}
 
 /// The first rows, about `max`, of rows in order of time, and the time at which the rest starts. Rows of one instant
 /// stay together.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use stagedoor_engine::{Entry, Person, cell_of_withdrawals, proven_addresses, unreadable_word, withdrawn_beside};
 use stagedoor_model::{Identifier, breakage};
 
-use crate::{KeyValue, PortError, Result, Store};
+use crate::{KeyValue, KeyValues, PortError, Result};
 
 /// The number of writes that another process may win before the caller gives up.
 const ATTEMPTS: usize = 8;
@@ -54,7 +54,7 @@ impl Kept {
 ///
 /// # Errors
 /// When the store fails, or other processes were faster each time.
-pub async fn keep_withdrawals(store: &dyn Store, words: &BTreeMap<Identifier, BTreeSet<Entry>>) -> Result<()> {
+pub async fn keep_withdrawals(store: &dyn KeyValues, words: &BTreeMap<Identifier, BTreeSet<Entry>>) -> Result<()> {
     for (address, words) in words {
         let (name, mut attempts) = (cell_of_withdrawals(address), 0);
         loop {
@@ -82,7 +82,7 @@ pub async fn keep_withdrawals(store: &dyn Store, words: &BTreeMap<Identifier, BT
 ///
 /// # Errors
 /// When the store fails.
-pub async fn read_withdrawals(store: &dyn Store, people: &mut [&mut Person]) -> Result<()> {
+pub async fn read_withdrawals(store: &dyn KeyValues, people: &mut [&mut Person]) -> Result<()> {
     let own: Vec<BTreeSet<String>> =
         people.iter().map(|person| proven_addresses(person).iter().map(cell_of_withdrawals).collect()).collect();
     let names: BTreeSet<String> = own.iter().flatten().cloned().collect();

@@ -14,10 +14,11 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 
 use stagedoor_engine::{CrmState, Person, PersonId};
-use stagedoor_model::{EventId, Identifier, Timestamp, breakage};
+use stagedoor_model::{Identifier, Timestamp, breakage};
 use stagedoor_ports::{
-    Claims, Clock, Commit, Dirty, Document, JournalRow, KeyValue, Outcome, Postponed, RecheckPage, Result, Saved,
-    SetAside, Store, SystemClock, Taken, Totals, Versioned, from_stored, to_stored,
+    Admin, Claims, Clock, Commit, CrmStates, Dirty, DirtyPeople, Document, JournalRow, KeyValue, KeyValues, Leases,
+    Outcome, People, Postponed, RecheckPage, Rechecks, Result, Saved, SetAside, SystemClock, Taken, Totals, Versioned,
+    from_stored, to_stored,
 };
 
 use crate::{crowds, database::Database, long_looks::LongLooks, rechecks};
@@ -170,23 +171,7 @@ fn apply(connection: &Connection, commit: &Commit) -> Sql<()> {
 }
 
 #[async_trait]
-impl Store for SqliteStore {
-    async fn journaled(&self, ids: &[EventId]) -> Result<BTreeSet<EventId>> {
-        let ids = ids.to_vec();
-        self.database
-            .read(move |connection| {
-                let mut select = connection.prepare_cached("SELECT 1 FROM journal WHERE id = ?1")?;
-                let mut found = BTreeSet::new();
-                for id in ids {
-                    if select.exists([id.as_str()])? {
-                        found.insert(id);
-                    }
-                }
-                Ok(found)
-            })
-            .await
-    }
-
+impl People for SqliteStore {
     async fn resolve(&self, identifiers: &BTreeSet<Identifier>) -> Result<Claims> {
         let identifiers = identifiers.clone();
         self.database
@@ -205,10 +190,6 @@ impl Store for SqliteStore {
                 Ok(claims)
             })
             .await
-    }
-
-    async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>> {
-        crowds::all(&self.database, max).await
     }
 
     async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>> {
@@ -253,14 +234,46 @@ impl Store for SqliteStore {
         self.database.read(move |connection| waiting::unreadable(connection, &ids)).await
     }
 
-    async fn set_aside(&self, max: usize) -> Result<Vec<SetAside>> {
-        self.database.read(move |connection| waiting::all_set_aside(connection, max)).await
+    async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>> {
+        let show = show.to_owned();
+        self.database
+            .read(move |connection| {
+                let mut select = connection.prepare("SELECT person FROM audience WHERE show = ?1")?;
+                let ids: Vec<String> = select.query_map([show], |row| row.get(0))?.collect::<Sql<_>>()?;
+                ids.iter().map(|id| person_id(&follow(connection, id)?)).collect()
+            })
+            .await
     }
 
-    async fn read_again(&self) -> Result<()> {
-        self.database.write(waiting::read_again).await
+    async fn scan_people(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
+        rechecks::everybody(&self.database, after, max).await
     }
 
+    async fn erase(
+        &self,
+        people: &BTreeSet<PersonId>,
+        names: &BTreeSet<Identifier>,
+        tombstones: &BTreeSet<String>,
+    ) -> Result<()> {
+        let (people, names, tombstones) = (people.clone(), names.clone(), tombstones.clone());
+        self.database.write(move |connection| erase::erase(connection, &people, &names, &tombstones)).await?;
+        // The person is already erased. A long write of another process only delays the rewrite.
+        if let Err(error) = self.database.rewrite_if_small().await {
+            tracing::warn!(%error, "the file is not written anew now; pieces of what was erased may stand in unused bytes");
+        }
+        // The write-ahead log holds them until it is moved into the file.
+        self.database.settle_log().await?;
+        self.database.remove_copies()
+    }
+
+    async fn erased(&self, tombstones: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+        let tombstones = tombstones.clone();
+        self.database.read(move |connection| erase::erased(connection, tombstones)).await
+    }
+}
+
+#[async_trait]
+impl DirtyPeople for SqliteStore {
     async fn claim_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
         let mut taken = self.database.read(move |connection| waiting::take(connection, max, now)).await?;
         let dirty = std::mem::take(&mut taken.dirty);
@@ -284,6 +297,21 @@ impl Store for SqliteStore {
         }
     }
 
+    async fn mark_clean(&self, people: Vec<Taken>) -> Result<()> {
+        self.database.write(move |connection| waiting::settle(connection, &people)).await
+    }
+
+    async fn postpone(&self, people: Vec<Postponed>) -> Result<()> {
+        self.database.write(move |connection| waiting::postpone(connection, &people)).await
+    }
+
+    async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
+        self.database.write(move |connection| waiting::mark(connection, &people)).await
+    }
+}
+
+#[async_trait]
+impl CrmStates for SqliteStore {
     async fn crm_states(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, CrmState>> {
         let ids = ids.clone();
         self.database.read(move |connection| waiting::links(connection, &ids)).await
@@ -312,18 +340,20 @@ impl Store for SqliteStore {
         if written { Ok(()) } else { Err(stagedoor_ports::outdated()) }
     }
 
-    async fn mark_clean(&self, people: Vec<Taken>) -> Result<()> {
-        self.database.write(move |connection| waiting::settle(connection, &people)).await
+    async fn rejected(&self, max: usize) -> Result<Vec<(PersonId, CrmState)>> {
+        self.database
+            .read(move |connection| {
+                let mut select = connection.prepare("SELECT person FROM links WHERE parked > 0 LIMIT ?1")?;
+                let ids = select.query_map([max as i64], |row| person_id(&row.get::<_, String>(0)?))?;
+                let ids = ids.collect::<Sql<_>>()?;
+                Ok(waiting::links(connection, &ids)?.into_iter().collect())
+            })
+            .await
     }
+}
 
-    async fn postpone(&self, people: Vec<Postponed>) -> Result<()> {
-        self.database.write(move |connection| waiting::postpone(connection, &people)).await
-    }
-
-    async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
-        self.database.write(move |connection| waiting::mark(connection, &people)).await
-    }
-
+#[async_trait]
+impl Rechecks for SqliteStore {
     async fn schedule_rechecks(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
         rechecks::put(&self.database, people).await
     }
@@ -335,52 +365,10 @@ impl Store for SqliteStore {
     async fn ack_rechecks(&self, pages: Vec<String>) -> Result<()> {
         rechecks::strike(&self.database, pages).await
     }
+}
 
-    async fn scan_people(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
-        rechecks::everybody(&self.database, after, max).await
-    }
-
-    async fn rejected(&self, max: usize) -> Result<Vec<(PersonId, CrmState)>> {
-        self.database
-            .read(move |connection| {
-                let mut select = connection.prepare("SELECT person FROM links WHERE parked > 0 LIMIT ?1")?;
-                let ids = select.query_map([max as i64], |row| person_id(&row.get::<_, String>(0)?))?;
-                let ids = ids.collect::<Sql<_>>()?;
-                Ok(waiting::links(connection, &ids)?.into_iter().collect())
-            })
-            .await
-    }
-
-    async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>> {
-        let show = show.to_owned();
-        self.database
-            .read(move |connection| {
-                let mut select = connection.prepare("SELECT person FROM audience WHERE show = ?1")?;
-                let ids: Vec<String> = select.query_map([show], |row| row.get(0))?.collect::<Sql<_>>()?;
-                ids.iter().map(|id| person_id(&follow(connection, id)?)).collect()
-            })
-            .await
-    }
-
-    async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
-        let (name, owner) = (name.to_owned(), owner.to_owned());
-        self.database
-            .write(move |connection| {
-                let sql = "INSERT INTO leases VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE SET
-                           owner = excluded.owner, ends = excluded.ends WHERE owner = excluded.owner OR ends <= ?4";
-                let rows =
-                    connection.execute(sql, params![name, owner, until.as_millisecond(), now.as_millisecond()])?;
-                Ok(rows == 1)
-            })
-            .await
-    }
-
-    async fn release(&self, name: &str, owner: &str) -> Result<()> {
-        let (name, owner) = (name.to_owned(), owner.to_owned());
-        let sql = "DELETE FROM leases WHERE name = ?1 AND owner = ?2";
-        self.database.write(move |connection| connection.execute(sql, [name, owner]).map(drop)).await
-    }
-
+#[async_trait]
+impl KeyValues for SqliteStore {
     async fn key_value(&self, name: &str) -> Result<Option<KeyValue>> {
         Ok(self.key_values_of(&BTreeSet::from([name.to_owned()])).await?.remove(name))
     }
@@ -410,65 +398,46 @@ impl Store for SqliteStore {
         let prefix = prefix.to_owned();
         self.database.read(move |connection| key_values::beginning_with(connection, &prefix)).await
     }
+}
 
-    async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {
-        self.readable(self.database.read(move |connection| journal::latest(connection, max)).await?).await
-    }
-
-    async fn journal_between(
-        &self,
-        from: Timestamp,
-        until: Timestamp,
-        max: usize,
-    ) -> Result<(Vec<JournalRow>, Option<Timestamp>)> {
-        let page = self.database.read(move |connection| journal::between(connection, from, until, max)).await?;
-        Ok((self.readable(page.0).await?, page.1))
-    }
-
-    async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
-        self.readable(self.database.read(move |connection| journal::of_person(connection, person)).await?).await
-    }
-
-    async fn unrecognized(&self, max: usize) -> Result<Vec<JournalRow>> {
-        self.readable(self.database.read(move |connection| journal::unrecognized(connection, max)).await?).await
-    }
-
-    async fn event(&self, id: &EventId) -> Result<Option<JournalRow>> {
-        let id = id.clone();
-        self.database.read(move |connection| journal::event(connection, &id)).await
-    }
-
-    async fn forget(&self, id: &EventId) -> Result<()> {
-        let id = id.clone();
+#[async_trait]
+impl Leases for SqliteStore {
+    async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
+        let (name, owner) = (name.to_owned(), owner.to_owned());
         self.database
-            .write(move |connection| connection.execute("DELETE FROM journal WHERE id = ?1", [id.as_str()]).map(drop))
+            .write(move |connection| {
+                let sql = "INSERT INTO leases VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE SET
+                           owner = excluded.owner, ends = excluded.ends WHERE owner = excluded.owner OR ends <= ?4";
+                let rows =
+                    connection.execute(sql, params![name, owner, until.as_millisecond(), now.as_millisecond()])?;
+                Ok(rows == 1)
+            })
             .await
+    }
+
+    async fn release(&self, name: &str, owner: &str) -> Result<()> {
+        let (name, owner) = (name.to_owned(), owner.to_owned());
+        let sql = "DELETE FROM leases WHERE name = ?1 AND owner = ?2";
+        self.database.write(move |connection| connection.execute(sql, [name, owner]).map(drop)).await
+    }
+}
+
+#[async_trait]
+impl Admin for SqliteStore {
+    async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>> {
+        crowds::all(&self.database, max).await
+    }
+
+    async fn set_aside(&self, max: usize) -> Result<Vec<SetAside>> {
+        self.database.read(move |connection| waiting::all_set_aside(connection, max)).await
+    }
+
+    async fn read_again(&self) -> Result<()> {
+        self.database.write(waiting::read_again).await
     }
 
     async fn sweep(&self, journal: Timestamp, kept: Option<Timestamp>) -> Result<u64> {
         journal::sweep(&self.database, journal, kept).await
-    }
-
-    async fn erase(
-        &self,
-        people: &BTreeSet<PersonId>,
-        names: &BTreeSet<Identifier>,
-        tombstones: &BTreeSet<String>,
-    ) -> Result<()> {
-        let (people, names, tombstones) = (people.clone(), names.clone(), tombstones.clone());
-        self.database.write(move |connection| erase::erase(connection, &people, &names, &tombstones)).await?;
-        // The person is already erased. A long write of another process only delays the rewrite.
-        if let Err(error) = self.database.rewrite_if_small().await {
-            tracing::warn!(%error, "the file is not written anew now; pieces of what was erased may stand in unused bytes");
-        }
-        // The write-ahead log holds them until it is moved into the file.
-        self.database.settle_log().await?;
-        self.database.remove_copies()
-    }
-
-    async fn erased(&self, tombstones: &BTreeSet<String>) -> Result<BTreeSet<String>> {
-        let tombstones = tombstones.clone();
-        self.database.read(move |connection| erase::erased(connection, tombstones)).await
     }
 
     async fn totals(&self) -> Result<Totals> {

@@ -10,7 +10,7 @@ use std::{
 
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{
-    Postponed, Queue, Store, SystemClock,
+    Admin, CrmStates, DirtyPeople, Journal, KeyValues, Leases, People, Postponed, Queue, Rechecks, SystemClock,
     testing::{form_event, newcomer},
 };
 use stagedoor_sqlite::{

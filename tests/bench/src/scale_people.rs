@@ -170,7 +170,7 @@ async fn rules(sync: &mut Sync, people: usize) -> Result<f64, String> {
     let began = Instant::now();
     loop {
         sync.wake().await.map_err(|error| error.to_string())?;
-        if rules_progress(sync.store.as_ref()).await.map_err(|error| error.to_string())?.is_none() {
+        if rules_progress(&*sync.store).await.map_err(|error| error.to_string())?.is_none() {
             return Ok(people as f64 / began.elapsed().as_secs_f64());
         }
         tokio::time::sleep(Duration::ZERO).await;

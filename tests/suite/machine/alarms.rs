@@ -303,7 +303,7 @@ async fn a_stranger_rings_once_in_six_hours_and_the_next_message_counts_the_othe
             one.hub.counters.count("tilda", "WrongSignature");
         }
         one.later(15).await;
-        assert_eq!(stagedoor::alarms::ringing(one.hub.store.as_ref()).await.expect("read").len(), 1, "it is shown");
+        assert_eq!(stagedoor::alarms::ringing(&*one.hub.store).await.expect("read").len(), 1, "it is shown");
         phases.extend(team.phases());
         one.later(601).await;
         one.later(601).await;

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use stagedoor::{Hub, Moved, read_config};
 use stagedoor_model::{Body, Event, EventId, PromoIssued, SourceName, Timestamp};
 use stagedoor_ports::{
-    Clock, HeardSources, Silence, SilenceRule, SourceLife, Store, silent_sources, source_lives, sources_heard,
+    Clock, HeardSources, KeyValues, Silence, SilenceRule, SourceLife, silent_sources, source_lives, sources_heard,
 };
 use stagedoor_sqlite::SqliteStore;
 use stagedoor_testkit::form;

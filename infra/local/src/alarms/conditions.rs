@@ -112,7 +112,7 @@ fn keys_of(book: &Book, kind: AlarmKind) -> impl Iterator<Item = String> {
 
 async fn silent(hub: &Hub, now: Timestamp) -> Result<Vec<Found>, PortError> {
     let heard = &hub.config.alarms.heard;
-    let silent = silent_sources(hub.store.as_ref(), heard, now, &hub.silence_rule()).await?;
+    let silent = silent_sources(&*hub.store, heard, now, &hub.silence_rule()).await?;
     let found = silent.into_iter().map(|(source, silence)| {
         let (since, usual_hours, is_new) = match silence {
             Silence::New { since } => (since, 0, true),

@@ -8,7 +8,7 @@ mod words;
 use std::{sync::Arc, time::Duration};
 
 use stagedoor_model::breakage;
-use stagedoor_ports::{PortError, Store};
+use stagedoor_ports::{KeyValues, PortError};
 
 pub use self::book::{Alarm, AlarmKind};
 use self::{
@@ -27,12 +27,12 @@ const LOOK: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// When the store cannot be read.
-pub async fn ringing(store: &dyn Store) -> Result<Vec<Alarm>, PortError> {
+pub async fn ringing(store: &dyn KeyValues) -> Result<Vec<Alarm>, PortError> {
     Ok(kept(store).await?.0.ringing().cloned().collect())
 }
 
 /// The book and its version. A book that this version cannot read counts as empty.
-async fn kept(store: &dyn Store) -> Result<(Book, Option<u64>), PortError> {
+async fn kept(store: &dyn KeyValues) -> Result<(Book, Option<u64>), PortError> {
     let Some(key_value) = store.key_value(CELL).await? else { return Ok((Book::default(), None)) };
     let book = serde_json::from_str(&key_value.value).unwrap_or_else(|error| {
         tracing::warn!(%error, "what rang before cannot be read");
@@ -76,7 +76,7 @@ impl Watch {
             Some(book) => book,
             None if breakage::is_on("alarms-forget-at-a-restart") => Book::default(),
             None => {
-                self.stored = kept(self.hub.store.as_ref()).await?;
+                self.stored = kept(&*self.hub.store).await?;
                 self.stored.0.clone()
             }
         };
@@ -114,7 +114,7 @@ async fn keep(hub: &Hub, stored: &mut (Book, Option<u64>), book: &Book) -> Resul
     let value = serde_json::to_string(book).map_err(|error| PortError::Fail(error.to_string()))?;
     if !hub.store.compare_and_set(CELL, &value, *version).await? {
         // A restore or a command wrote it; the next look writes over that.
-        *stored = kept(hub.store.as_ref()).await?;
+        *stored = kept(&*hub.store).await?;
         return Err(PortError::Retry("somebody else wrote what rings".into()));
     }
     *stored = (book.clone(), Some(version.unwrap_or(0) + 1));

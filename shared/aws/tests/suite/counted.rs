@@ -9,7 +9,7 @@ use std::{
 };
 
 use stagedoor_aws::{DynamoStore, create_tables};
-use stagedoor_ports::Store;
+use stagedoor_ports::{DirtyPeople, KeyValues, Rechecks};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

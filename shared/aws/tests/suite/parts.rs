@@ -11,7 +11,7 @@ use stagedoor_aws::{DynamoStore, create_tables};
 use stagedoor_engine::{CrmState, Person};
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{
-    Commit, Removal, Saved, Store,
+    Admin, Commit, CrmStates, People, Removal, Saved,
     testing::{newcomer, of_size, put_people, save_events},
 };
 

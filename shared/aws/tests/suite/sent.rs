@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use stagedoor_ports::{Clock, KeyValue, Store, SystemClock};
+use stagedoor_ports::{Clock, KeyValue, KeyValues, SystemClock};
 
 use crate::parts::{scan, store, text};
 

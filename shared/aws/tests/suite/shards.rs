@@ -10,7 +10,7 @@ use stagedoor_aws::{DynamoStore, create_tables};
 use stagedoor_engine::{CrmState, Digest, PersonId, Rejected};
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{
-    Outcome, Saved, Store,
+    Admin, CrmStates, DirtyPeople, Journal, Outcome, People, Saved,
     testing::{form_event, newcomer},
 };
 

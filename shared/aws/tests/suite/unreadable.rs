@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::{
 };
 use stagedoor_aws::{DynamoStore, create_tables};
 use stagedoor_ports::{
-    Saved, Store, of_a_later_version,
+    Admin, CrmStates, Journal, People, Saved, of_a_later_version,
     testing::{form_event, newcomer, put_people, readable_again_suite, unreadable_suite},
 };
 

@@ -9,7 +9,7 @@ use std::sync::{
 use jiff::{SignedDuration, tz::TimeZone};
 use serde_json::Value;
 use stagedoor_model::{Timestamp, breakage};
-use stagedoor_ports::Store;
+use stagedoor_ports::{KeyValues, Store};
 use tokio::sync::OnceCell;
 
 /// Offsets of zones are multiples of this, in seconds.
@@ -21,7 +21,7 @@ const SLACK: i64 = 120;
 const MOST: i64 = 14 * 3_600;
 
 pub(super) struct ServerClock {
-    store: Arc<dyn Store>,
+    store: Arc<dyn KeyValues>,
     key_value: String,
     /// Seconds east of UTC.
     offset: AtomicI64,
@@ -33,7 +33,7 @@ impl ServerClock {
     pub fn new(store: &Arc<dyn Store>, base_url: &str) -> Self {
         let host = base_url.split_once("://").map_or(base_url, |(_, host)| host).trim_end_matches('/');
         let key_value = format!("crm/server-clock/{host}");
-        Self { store: Arc::clone(store), key_value, offset: AtomicI64::new(0), recalled: OnceCell::new() }
+        Self { store: store.clone(), key_value, offset: AtomicI64::new(0), recalled: OnceCell::new() }
     }
 
     /// Reads the offset that an earlier process measured, once. If it cannot be read, the next write measures it again.

@@ -1,12 +1,68 @@
 //! Rows of the journal. A row that cannot be read is left out and set aside; the others are returned.
 
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Params, params};
 use stagedoor_engine::PersonId;
 use stagedoor_model::{EventId, Timestamp, breakage};
-use stagedoor_ports::{JournalRow, Result};
+use stagedoor_ports::{Journal, JournalRow, Result};
 
-use super::{Sql, read};
+use super::{Sql, SqliteStore, read};
 use crate::database::Database;
+
+#[async_trait]
+impl Journal for SqliteStore {
+    async fn journaled(&self, ids: &[EventId]) -> Result<BTreeSet<EventId>> {
+        let ids = ids.to_vec();
+        self.database
+            .read(move |connection| {
+                let mut select = connection.prepare_cached("SELECT 1 FROM journal WHERE id = ?1")?;
+                let mut found = BTreeSet::new();
+                for id in ids {
+                    if select.exists([id.as_str()])? {
+                        found.insert(id);
+                    }
+                }
+                Ok(found)
+            })
+            .await
+    }
+
+    async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {
+        self.readable(self.database.read(move |connection| latest(connection, max)).await?).await
+    }
+
+    async fn journal_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        max: usize,
+    ) -> Result<(Vec<JournalRow>, Option<Timestamp>)> {
+        let page = self.database.read(move |connection| between(connection, from, until, max)).await?;
+        Ok((self.readable(page.0).await?, page.1))
+    }
+
+    async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
+        self.readable(self.database.read(move |connection| of_person(connection, person)).await?).await
+    }
+
+    async fn unrecognized(&self, max: usize) -> Result<Vec<JournalRow>> {
+        self.readable(self.database.read(move |connection| unrecognized(connection, max)).await?).await
+    }
+
+    async fn event(&self, id: &EventId) -> Result<Option<JournalRow>> {
+        let id = id.clone();
+        self.database.read(move |connection| event(connection, &id)).await
+    }
+
+    async fn forget(&self, id: &EventId) -> Result<()> {
+        let id = id.clone();
+        self.database
+            .write(move |connection| connection.execute("DELETE FROM journal WHERE id = ?1", [id.as_str()]).map(drop))
+            .await
+    }
+}
 
 /// Rows that were read, and (id, reason) of those that could not be.
 #[derive(Default)]
@@ -36,18 +92,13 @@ impl Rows {
     }
 }
 
-pub(super) fn latest(connection: &Connection, max: usize) -> Sql<Rows> {
+fn latest(connection: &Connection, max: usize) -> Sql<Rows> {
     select(connection, "SELECT row, id FROM journal ORDER BY seq DESC LIMIT ?1", [max as i64])
 }
 
 /// About `max` rows, and the time at which the rest starts. Rows of one millisecond stay together, because the index
 /// has no finer time.
-pub(super) fn between(
-    connection: &Connection,
-    from: Timestamp,
-    until: Timestamp,
-    max: usize,
-) -> Sql<(Rows, Option<Timestamp>)> {
+fn between(connection: &Connection, from: Timestamp, until: Timestamp, max: usize) -> Sql<(Rows, Option<Timestamp>)> {
     let sql = match breakage::is_on("journal-read-whole") {
         true => "SELECT row, id, +folded_at FROM journal WHERE +folded_at >= ?1 AND +folded_at <= ?2 ORDER BY 3, seq",
         false => {
@@ -70,18 +121,18 @@ pub(super) fn between(
     Ok((rows, next.filter(|next| *next < until)))
 }
 
-pub(super) fn of_person(connection: &Connection, person: PersonId) -> Sql<Rows> {
+fn of_person(connection: &Connection, person: PersonId) -> Sql<Rows> {
     let sql = "WITH RECURSIVE own (id) AS (VALUES (?1) UNION
                SELECT redirects.id FROM redirects JOIN own ON target = own.id)
                SELECT row, journal.id FROM journal WHERE person IN own ORDER BY seq DESC";
     select(connection, sql, [person.to_string()])
 }
 
-pub(super) fn unrecognized(connection: &Connection, max: usize) -> Sql<Rows> {
+fn unrecognized(connection: &Connection, max: usize) -> Sql<Rows> {
     select(connection, "SELECT row, id FROM journal WHERE unrecognized ORDER BY seq DESC LIMIT ?1", [max as i64])
 }
 
-pub(super) fn event(connection: &Connection, id: &EventId) -> Sql<Option<JournalRow>> {
+fn event(connection: &Connection, id: &EventId) -> Sql<Option<JournalRow>> {
     let sql = "SELECT row FROM journal WHERE id = ?1";
     let text: Option<String> = connection.query_row(sql, [id.as_str()], |row| row.get(0)).optional()?;
     text.map(|text| super::parsed(&text)).transpose()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{
-    Queue, Saved, Store, SystemClock, of_a_later_version,
+    Admin, CrmStates, Journal, KeyValues, People, Queue, Saved, SystemClock, of_a_later_version,
     testing::{
         form_event, newcomer, put_people, queue_suite, readable_again_suite, store_suite, unreadable_suite,
         unused_suite,

@@ -11,7 +11,7 @@ use std::{
 use rusqlite::Connection;
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{
-    Queue, Store, SystemClock,
+    Admin, CrmStates, Journal, People, Queue, SystemClock,
     testing::{form_event, newcomer, put_people},
 };
 use stagedoor_sqlite::{SqliteQueue, SqliteStore};
