@@ -20,6 +20,7 @@ mod config;
 mod config_changes;
 mod consent;
 mod console;
+mod counting_contact;
 mod crashes;
 mod crm_port;
 mod crm_trouble;

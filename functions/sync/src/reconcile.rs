@@ -106,7 +106,8 @@ impl Sync {
                 (person_run.person.seen_by(self.scope), person_run.link.second.clone().unwrap_or_default());
             let mut is_news = link.remember_values(&person)
                 | link.remember_rows(&person, &catalog)
-                | link.renew_deleted(&person, &catalog);
+                | link.renew_deleted(&person, &catalog)
+                | link.count_first_contact(&person);
             // Tasks about money are as old in this CRM as in the first.
             is_news |= std::mem::replace(&mut link.unmatched, person_run.link.unmatched.clone()) != link.unmatched;
             let plan = plan(&person, &link, &catalog, first.at);
@@ -230,8 +231,10 @@ impl Sync {
             let Dirty { person, version, mark, tries, mut link, trace } = dirty;
             let own = self.second.as_ref().map(|_| person.seen_by(self.scope));
             let seen = own.as_ref().unwrap_or(&person);
-            let is_news =
-                link.remember_values(seen) | link.remember_rows(seen, &catalog) | link.renew_deleted(seen, &catalog);
+            let is_news = link.remember_values(seen)
+                | link.remember_rows(seen, &catalog)
+                | link.renew_deleted(seen, &catalog)
+                | link.count_first_contact(seen);
             let plan = plan(seen, &link, &catalog, now);
             if is_news | link.release_held(&plan) {
                 learnt.insert(person.id);

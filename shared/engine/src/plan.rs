@@ -191,7 +191,7 @@ fn plan_invoices(
         let deal = link.deals.get(&draft.show).and_then(|deal| deal.id);
         // The deal was deleted and made again, or it belongs to another person since people were parted.
         let is_elsewhere = known.deal.is_some() && known.deal != deal && (deal.is_some() || is_made);
-        let contact = link.contact.id;
+        let contact = plan.contact.or(link.contact.id);
         let is_elsewhere = is_elsewhere || known.contact.is_some() && contact.is_some() && known.contact != contact;
         match known.id.filter(|_| !anew) {
             _ if refused || known.last_sent.as_ref() == Some(&digest) && !is_elsewhere => {}

@@ -100,14 +100,39 @@ impl CrmState {
         if breakage::is_on("deals-of-deleted-contact-stay") {
             return false;
         }
-        self.doubles.remove(&id);
-        self.doubles.insert(former);
-        let ContactState { looked_until, claimed, pending, .. } = std::mem::take(&mut self.contact);
-        self.contact = ContactState { id: Some(id), looked_until, claimed, pending, ..ContactState::default() };
+        self.exchange_contact(former, id);
         let deals = self.deals.values().filter(|deal| !is_gone(deal)).filter_map(|deal| deal.id);
         self.unhung.extend(deals.collect::<Vec<_>>());
         self.unhung_reason = None;
         true
+    }
+}
+
+impl CrmState {
+    /// Makes the first living contact count, for example one that was restored or that a manager made earlier. What the
+    /// hub sent to the contact before it says nothing of this one. Returns true if the contact changed.
+    pub fn count_first_contact(&mut self, person: &Person) -> bool {
+        let deleted = super::deleted_contacts(person);
+        let first = contacts(person, self).difference(&deleted).next().copied();
+        match (self.contact.id, first) {
+            (Some(former), Some(id))
+                if former != id && !deleted.contains(&former) && !breakage::is_on("sent-to-another-contact-counts") =>
+            {
+                self.exchange_contact(former, id);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Makes the state describe another contact. The former one stays a double.
+    fn exchange_contact(&mut self, former: u64, id: u64) {
+        // The hub wrote to it before, so it may show what is gone since.
+        let marketed = self.doubles.remove(&id);
+        self.doubles.insert(former);
+        let ContactState { looked_until, claimed, pending, .. } = std::mem::take(&mut self.contact);
+        self.contact =
+            ContactState { id: Some(id), looked_until, claimed, pending, marketed, ..ContactState::default() };
     }
 }
 
