@@ -163,8 +163,12 @@ fn refunded(n: i64) -> Event {
     let mut event = order(n, &[&format!("email:fan{n}@example.com")]);
     let Body::OrderPaid(mut body) = event.body else { unreachable!("an order is paid") };
     body.order.revision = at(n + 100);
-    let refund =
-        stagedoor_model::Refund { amount: body.order.paid.clone(), at: at(n + 100), tickets: ["t".to_owned()].into() };
+    let refund = stagedoor_model::Refund {
+        amount: body.order.paid.clone(),
+        at: at(n + 100),
+        tickets: ["t".to_owned()].into(),
+        moved: false,
+    };
     body.order.refunds.insert("r".into(), refund);
     event.id = EventId::derive(&source(), &["refund", &n.to_string()]);
     event.time = at(n + 100);

@@ -114,7 +114,7 @@ fn with_tickets_back(second: i64, back: usize) -> Event {
         };
         order.tickets = (0..2).map(ticket).collect();
         order.total = order.total.with_minor(75_000 * (2 - back as i64));
-        let refund = || Refund { amount: half.clone(), at: order.revision, tickets: BTreeSet::new() };
+        let refund = || Refund { amount: half.clone(), at: order.revision, tickets: BTreeSet::new(), moved: false };
         order.refunds = (0..back).map(|n| (n.to_string(), refund())).collect();
     })
 }
@@ -171,7 +171,12 @@ async fn an_invoice_that_another_takes_the_place_of_is_cancelled_in_the_end() {
 async fn an_invoice_that_is_made_after_a_part_went_back_lets_nothing_open() {
     let account = Account::of(Which::Vtiger).await;
     let event = changed(1, 1, &ANNA, |order| {
-        let refund = Refund { amount: order.total.with_minor(50_000), at: order.revision, tickets: BTreeSet::new() };
+        let refund = Refund {
+            amount: order.total.with_minor(50_000),
+            at: order.revision,
+            tickets: BTreeSet::new(),
+            moved: false,
+        };
         order.refunds = BTreeMap::from([("r".to_owned(), refund)]);
     });
     fold(&account, event).await;

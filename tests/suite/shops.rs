@@ -178,6 +178,78 @@ async fn a_fully_refunded_pretix_order_leaves_a_refunded_deal() {
     assert_eq!(stages.into_keys().map(|(_, stage)| stage).collect::<Vec<_>>(), ["refunded ·"]);
 }
 
+/// What pretix answers about an order of two places of 1500 roubles, after a change.
+fn two_places(code: &str, minute: u32, change: impl Fn(&mut Value)) -> Value {
+    let mut order = recorded("pretix_order_paid.json");
+    let mut place = order["positions"][0].clone();
+    place["positionid"] = json!(2);
+    order["positions"].as_array_mut().expect("places").push(place);
+    (order["code"], order["total"]) = (json!(code), json!("3000.00"));
+    // The first payment was cancelled.
+    order["payments"].as_array_mut().expect("payments").remove(0);
+    order["payments"][0]["amount"] = json!("3000.00");
+    order["last_modified"] = json!(format!("2026-11-24T13:{minute}:00Z"));
+    change(&mut order);
+    order
+}
+
+/// Anna's only deal: its stage, its price and what went back.
+async fn deal_after(orders: &[Value]) -> (World, String, Value, bool) {
+    let (shop, order_api) = pretix().await;
+    let mut world = World::new().await;
+    world.sync.order_apis.insert(shop_source(), order_api);
+    for (n, order) in (1..).zip(orders) {
+        let code = order["code"].as_str().expect("a code");
+        shop.say(&format!("/api/v1/organizers/stagedoor/events/cherry/orders/{code}/"), 200, order.clone());
+        world.run(vec![notice(n, code)]).await;
+    }
+    let leads = world.sandbox.leads();
+    let [lead] = leads.as_slice() else { panic!("{leads:?}") };
+    let stage = world.sandbox.leads_by_stage().into_keys().map(|(_, stage)| stage).collect();
+    let refunded = lead["custom_fields_values"].as_array().into_iter().flatten();
+    let refunded = refunded.filter(|field| field["field_code"] == "STAGEDOOR_REFUNDED").any(|field| {
+        let value = &field["values"][0]["value"];
+        value.as_f64().or_else(|| value.as_str()?.parse().ok()).is_some_and(|sum| sum > 0.0)
+    });
+    let price = lead["price"].clone();
+    (world, stage, price, refunded)
+}
+
+#[tokio::test]
+async fn a_pretix_order_that_is_split_gives_nothing_back() {
+    let whole = two_places("QJETG", 10, |_| ());
+    // pretix offsets the sum of the place that moved: it returns it here, and receives it there.
+    let rest = two_places("QJETG", 20, |order| {
+        order["positions"].as_array_mut().expect("places").pop();
+        order["total"] = json!("1500.00");
+        order["refunds"] = json!([{ "local_id": 1, "state": "done", "source": "admin", "amount": "1500.00",
+            "created": "2026-11-24T13:19:00Z", "execution_date": "2026-11-24T13:19:00Z", "provider": "offsetting" }]);
+    });
+    let moved = two_places("SPLIT", 21, |order| {
+        order["positions"].as_array_mut().expect("places").remove(0);
+        order["total"] = json!("1500.00");
+        (order["payments"][0]["amount"], order["payments"][0]["provider"]) = (json!("1500.00"), json!("offsetting"));
+    });
+    let (world, stage, price, refunded) = deal_after(&[whole, rest, moved]).await;
+    assert_eq!((stage.as_str(), &price, refunded), ("paid ·", &json!(3000), false), "{:?}", world.sandbox.leads());
+    assert_eq!(world.sandbox.tasks(), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_pretix_refund_on_its_way_leaves_no_task_about_too_much() {
+    let whole = two_places("QJETG", 10, |_| ());
+    for (state, tasks) in [("transit", 0), ("created", 0), ("done", 0), ("failed", 1), ("canceled", 1)] {
+        let less = two_places("QJETG", 20, |order| {
+            order["positions"][1]["canceled"] = json!(true);
+            order["total"] = json!("1500.00");
+            order["refunds"] = json!([{ "local_id": 1, "state": state, "source": "admin", "amount": "1500.00",
+                "created": "2026-11-24T13:19:00Z", "execution_date": null, "provider": "stripe" }]);
+        });
+        let (world, ..) = deal_after(&[whole.clone(), less]).await;
+        assert_eq!(world.sandbox.tasks().len(), tasks, "{state}: {:?}", world.sandbox.tasks());
+    }
+}
+
 #[tokio::test]
 async fn a_shop_that_is_down_is_asked_again_and_a_missing_order_is_nobody() {
     let (shop, order_api) = pretix().await;

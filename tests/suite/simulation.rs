@@ -71,7 +71,7 @@ fn order(n: u64, fan: u64, dice: &mut Dice) -> Event {
         price: money(150_000),
         live: true,
     };
-    let back = Refund { amount: money(150_000), at: at(900), tickets: ["t1".to_owned()].into() };
+    let back = Refund { amount: money(150_000), at: at(900), tickets: ["t1".to_owned()].into(), moved: false };
     let order = Order {
         revision: at(300 + step * 300),
         state: if step == 0 { OrderState::Placed } else { OrderState::Paid },

@@ -58,7 +58,7 @@ pub fn changed(n: i64, second: i64, names: &[&str], change: impl Fn(&mut stagedo
 pub fn refund(n: i64, second: i64, names: &[&str]) -> Event {
     changed(n, second, names, |order| {
         let amount = Money { minor: 150_000, currency: "RUB".into() };
-        let refund = Refund { amount, at: order.revision, tickets: [String::from("t")].into() };
+        let refund = Refund { amount, at: order.revision, tickets: [String::from("t")].into(), moved: false };
         order.refunds.insert("r".into(), refund);
         order.tickets.iter_mut().for_each(|ticket| ticket.live = false);
     })

@@ -23,6 +23,8 @@ crate::promises!(
     a_payment_that_is_told_after_a_managers_move_moves_the_deal,
     a_refund_that_is_told_after_a_managers_move_moves_the_deal,
     what_was_told_late_moves_the_deal_once,
+    a_late_payment_of_another_order_moves_a_paid_deal_once,
+    an_old_payment_of_another_order_leaves_a_managers_move,
     a_cart_that_is_told_late_leaves_a_managers_move,
     two_orders_that_wait_are_asked_for_together,
     money_in_another_currency_leaves_what_is_asked,
@@ -85,6 +87,25 @@ async fn what_was_told_late_moves_the_deal_once(which: Which) {
     assert_eq!(only(&account, which).0, stage(Rung::Interested));
 }
 
+async fn a_late_payment_of_another_order_moves_a_paid_deal_once(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, paid(1, 1)).await;
+    moved(&account, which, &stage(Rung::Interested), 20).await;
+    fold(&account, paid(12, 12)).await;
+    assert_eq!(only(&account, which), (stage(Rung::Paid), "3000".into()));
+    moved(&account, which, &stage(Rung::Interested), 30).await;
+    fold(&account, changed(1, 13, &ANNA, |order| order.promo_codes.push("SPRING".into()))).await;
+    assert_eq!(only(&account, which).0, stage(Rung::Interested));
+}
+
+async fn an_old_payment_of_another_order_leaves_a_managers_move(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, paid(1, 1)).await;
+    moved(&account, which, &stage(Rung::Interested), 20).await;
+    fold(&account, paid(-200_000, -200_000)).await;
+    assert_eq!(only(&account, which), (stage(Rung::Interested), "3000".into()));
+}
+
 async fn a_cart_that_is_told_late_leaves_a_managers_move(which: Which) {
     let account = Account::of(which).await;
     fold(&account, crate::crashes::form(1, &ANNA)).await;
@@ -145,7 +166,7 @@ async fn the_payment_of_a_show_that_went_back_whole_is_refunded(which: Which) {
     let back = |order: &mut Order| {
         two(order);
         let amount = Money { minor: 150_000, currency: "RUB".into() };
-        let refund = Refund { amount, at: order.revision, tickets: [String::from("t")].into() };
+        let refund = Refund { amount, at: order.revision, tickets: [String::from("t")].into(), moved: false };
         order.refunds.insert("r".into(), refund);
     };
     fold(&account, changed(1, 12, &ANNA, back)).await;

@@ -171,7 +171,10 @@ fn order(payload: &OrderPayload) -> Result<Order, NotUnderstood> {
     // Each ticket has its own refund. So the sum is right, whether the list covers this webhook or all refunds so far.
     let refunds = payload.refunded_baskets.iter().map(|basket| {
         let tickets = BTreeSet::from([basket.id.to_string()]);
-        Ok((basket.id.to_string(), Refund { amount: money(&basket.price)?, at: payload.updated_at, tickets }))
+        Ok((
+            basket.id.to_string(),
+            Refund { amount: money(&basket.price)?, at: payload.updated_at, tickets, moved: false },
+        ))
     });
     let has_no_lines = payload.baskets.is_empty() && payload.refunded_baskets.is_empty();
     let state = match (payload.deleted_at, payload.payed) {

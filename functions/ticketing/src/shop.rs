@@ -244,7 +244,8 @@ fn order(payload: &OrderPayload) -> Result<Order, MoneyError> {
         Some((ticket.id.clone(), check))
     });
     let refund = |refund: &RefundPayload| {
-        let detail = Refund { amount: money(&refund.amount)?, at: refund.at, tickets: refund.tickets.clone() };
+        let detail =
+            Refund { amount: money(&refund.amount)?, at: refund.at, tickets: refund.tickets.clone(), moved: false };
         Ok((refund.id.clone(), detail))
     };
     let item = |item: &ItemPayload| {

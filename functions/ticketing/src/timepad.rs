@@ -259,13 +259,14 @@ impl Timepad {
             let price = total.with_minor(share);
             if is_whole || ticket.status_raw_name.as_deref().is_some_and(is_returned) {
                 let (amount, tickets) = (price.clone(), BTreeSet::from([ticket.id.clone()]));
-                refunds.insert(ticket.id.clone(), Refund { amount, at: returned_at, tickets });
+                refunds.insert(ticket.id.clone(), Refund { amount, at: returned_at, tickets, moved: false });
             }
             tickets.push(Ticket { id: ticket.id.clone(), show: show.clone(), price, live: true });
         }
         if is_whole && tickets.is_empty() {
             let amount = total.clone();
-            refunds.insert("order".to_owned(), Refund { amount, at: returned_at, tickets: BTreeSet::new() });
+            refunds
+                .insert("order".to_owned(), Refund { amount, at: returned_at, tickets: BTreeSet::new(), moved: false });
         }
         Ok(Order {
             revision,

@@ -188,7 +188,7 @@ impl Tito {
         let tickets: Vec<Ticket> = tickets.collect::<Result<_, MoneyError>>()?;
         let returned = payload.refunded.then(|| {
             let tickets = tickets.iter().map(|ticket| ticket.id.clone()).collect();
-            ("refunded".to_owned(), Refund { amount: total.clone(), at: payload.updated_at, tickets })
+            ("refunded".to_owned(), Refund { amount: total.clone(), at: payload.updated_at, tickets, moved: false })
         });
         let paid_at = payload.completed_at.unwrap_or(payload.updated_at);
         Ok(Order {
@@ -234,7 +234,7 @@ impl Tito {
         let amount = Money::zero(currency).map_err(|error| NotUnderstood::new(format!("currency: {error}")))?;
         // The same refund with a later time and no ticket takes it back: the later word stands.
         let tickets = is_void.then(|| ticket.reference.clone()).into_iter().collect::<BTreeSet<_>>();
-        let detail = Refund { amount, at, tickets };
+        let detail = Refund { amount, at, tickets, moved: false };
         let refund = format!("void/{}", ticket.reference);
         let parts = ["void", order.as_str(), refund.as_str(), verb, &at.to_string()];
         let body = Body::RefundReported(RefundReported { order: order.clone(), refund: refund.clone(), detail });

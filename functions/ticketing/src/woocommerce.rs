@@ -269,13 +269,14 @@ impl Woocommerce {
         for refund in payload.refunds.iter().flatten() {
             let amount = money(&refund.total)?;
             let amount = amount.with_minor(amount.minor.saturating_abs());
-            refunds.insert(refund.id.clone(), Refund { amount, at: revision, tickets: BTreeSet::new() });
+            refunds.insert(refund.id.clone(), Refund { amount, at: revision, tickets: BTreeSet::new(), moved: false });
         }
         let returned = refunds.values().map(|refund| refund.amount.minor).fold(0, i64::saturating_add);
         let is_refunded = payload.status == "refunded" || returned > 0 && returned >= total.minor;
         if is_refunded && refunds.is_empty() {
             let amount = total.clone();
-            refunds.insert("status".to_owned(), Refund { amount, at: revision, tickets: BTreeSet::new() });
+            refunds
+                .insert("status".to_owned(), Refund { amount, at: revision, tickets: BTreeSet::new(), moved: false });
         }
         // A refund names no line. Only when all money went back, all tickets did.
         if let Some(mut last) = refunds.last_entry().filter(|_| is_refunded) {

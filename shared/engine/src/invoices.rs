@@ -284,7 +284,7 @@ fn moved(order: &Order, settlement: &Settlement, language: Language) -> String {
         all.extend(order.paid_at.map(|at| line(false, &(at, settlement.received))));
     }
     if settlement.went.is_empty() {
-        all.extend(order.refunds.values().map(|refund| line(true, &(refund.at, refund.amount.minor))));
+        all.extend(order.returned().map(|refund| line(true, &(refund.at, refund.amount.minor))));
     }
     all.sort();
     all.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("\n")

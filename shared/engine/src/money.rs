@@ -64,6 +64,8 @@ pub struct Settlement {
     pub received: i64,
     /// What was returned. It may exceed what came.
     pub returned: i64,
+    /// What went to other orders of the shop. `received` does not include it.
+    pub moved: i64,
     /// When the payments first reached the total.
     pub paid_at: Option<Timestamp>,
     /// When money was last returned.
@@ -77,7 +79,7 @@ pub struct Settlement {
     /// Money in currencies other than the order's, by currency.
     pub elsewhere: BTreeMap<String, Moved>,
     /// What payers' banks claim back, by the provider's id of the dispute.
-    pub disputed: BTreeMap<String, i64>,
+    pub disputed: BTreeMap<String, Money>,
     /// Tickets that were cancelled before payment, by id, with the time of the cancellation.
     pub never_paid: BTreeMap<String, Timestamp>,
 }
@@ -102,7 +104,9 @@ impl Settlement {
         let (came, went) = (sorted(PaymentKind::Received), sorted(PaymentKind::Returned));
         let sum = |all: &[(Timestamp, i64)]| all.iter().map(|(_, minor)| *minor).fold(0, i64::saturating_add);
         let told = sum(&came) > 0;
+        let moved = moved_on(order);
         let received = if told { sum(&came) } else { owed(order.paid.minor) };
+        let received = received.saturating_sub(moved).max(0);
         let asked = owed(order.total.minor);
         let paid_at = match told {
             true => came
@@ -123,6 +127,7 @@ impl Settlement {
             asked,
             received,
             returned: provider.max(by_shop),
+            moved,
             paid_at,
             returned_at: returned_at.max(went.last().map(|(at, _)| *at)),
             due_at: order.due_at,
@@ -130,7 +135,7 @@ impl Settlement {
             came,
             went,
             elsewhere: elsewhere(order, &all),
-            disputed: disputes.map(|(id, payment)| ((*id).clone(), payment.amount.minor)).collect(),
+            disputed: disputes.map(|(id, payment)| ((*id).clone(), payment.amount.clone())).collect(),
             never_paid: BTreeMap::new(),
         }
     }
@@ -196,15 +201,23 @@ fn failed(all: &[(&String, &Payment)], id: &str, returned: &Payment) -> i64 {
     if returned.kind == PaymentKind::Returned { sum.clamp(0, owed(returned.amount.minor)) } else { 0 }
 }
 
+/// Returns what went from this order to others of the shop, in minor units of the order's currency.
+fn moved_on(order: &Order) -> i64 {
+    let own = order.refunds.values().filter(|refund| refund.amount.currency == order.total.currency);
+    let moved = own.filter(|refund| refund.moved && !breakage::is_on("moved-money-is-refunded"));
+    moved.map(|refund| owed(refund.amount.minor)).fold(0, i64::saturating_add)
+}
+
 /// Returns the shop's refunds in one currency.
 pub(crate) fn refunds_in<'o>(order: &'o Order, currency: &'o str) -> impl Iterator<Item = &'o Refund> {
-    order.refunds.values().filter(move |refund| refund.amount.currency == currency)
+    order.returned().filter(move |refund| refund.amount.currency == currency)
 }
 
 fn elsewhere(order: &Order, all: &[(&String, &Payment)]) -> BTreeMap<String, Moved> {
     let own = &order.total.currency;
     let mut moved = BTreeMap::<String, Moved>::new();
-    for (id, payment) in all.iter().filter(|(_, payment)| payment.amount.currency != *own) {
+    let moves = |payment: &Payment| matches!(payment.kind, PaymentKind::Received | PaymentKind::Returned);
+    for (id, payment) in all.iter().filter(|(_, payment)| payment.amount.currency != *own && moves(payment)) {
         let minor = owed(payment.amount.minor) - failed(all, id, payment);
         let known = moved.entry(payment.amount.currency.clone()).or_default();
         match payment.kind {
@@ -214,7 +227,7 @@ fn elsewhere(order: &Order, all: &[(&String, &Payment)]) -> BTreeMap<String, Mov
         }
     }
     let mut by_shop = BTreeMap::<&str, i64>::new();
-    for refund in order.refunds.values().filter(|refund| refund.amount.currency != *own) {
+    for refund in order.returned().filter(|refund| refund.amount.currency != *own) {
         let sum = by_shop.entry(&refund.amount.currency).or_default();
         *sum = sum.saturating_add(owed(refund.amount.minor));
     }
@@ -437,7 +450,12 @@ mod tests {
     fn what_the_shop_alone_tells_is_believed_and_a_refund_told_twice_counts_once() {
         let mut order = order(540_000, OrderState::Paid, false);
         assert_eq!(settled(&order, &[]).state(at(5)), Payments::Paid);
-        let refund = stagedoor_model::Refund { amount: order.total.clone(), at: at(3), tickets: Default::default() };
+        let refund = stagedoor_model::Refund {
+            amount: order.total.clone(),
+            at: at(3),
+            tickets: Default::default(),
+            moved: false,
+        };
         order.refunds.insert("r1".into(), refund);
         let both = settled(&order, &[(1, Received, 540_000), (3, Returned, 540_000)]);
         assert_eq!((both.returned, both.state(at(5))), (540_000, Payments::Refunded));

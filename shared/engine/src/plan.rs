@@ -60,7 +60,8 @@ pub fn plan(person: &Person, link: &CrmState, catalog: &Catalog, now: Timestamp)
     for (show, deal) in deals {
         let known = link.deals.get(&show).cloned().unwrap_or_default();
         let moved = known.id.and_then(|lead| moves.get(&lead));
-        let (is_news, spoken_at) = (guard::is_news(&deal, &known, moved), guard::spoken_at(&deal));
+        let learnt = deletions::paid_since(&deal, &known, &money);
+        let (is_news, spoken_at) = (guard::is_news(&deal, &known, moved, learnt), guard::spoken_at(&deal));
         let Some(mut draft) = draft_deal(person, deal, &known, &money, catalog, now) else { continue };
         // The digest covers the hub's own stage, sent or not: a move by a manager or robot is no change.
         let digest = draft.digest();

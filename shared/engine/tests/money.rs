@@ -50,7 +50,7 @@ fn order(id: &str, tickets: &[(&str, i64)], currency: &str) -> Order {
 
 fn refund(minor: i64, currency: &str, tickets: &[&str]) -> Refund {
     let tickets = tickets.iter().map(|id| (*id).to_owned()).collect();
-    Refund { amount: money(minor, currency), at: at(20), tickets }
+    Refund { amount: money(minor, currency), at: at(20), tickets, moved: false }
 }
 
 fn told(order: &Order, buyer: u8) -> Record {
@@ -193,6 +193,16 @@ fn money_in_another_currency_than_the_orders_is_said_and_waits_for_a_manager() {
         "{troubles:?}"
     );
     assert_eq!(deal(&person, "a").worth_beside("RUB").collect::<Vec<_>>(), [money(3_100, "EUR")]);
+}
+
+#[test]
+fn a_dispute_is_told_in_the_currency_that_the_bank_claims_back() {
+    let disputed = paid_in("EUR", Some("1"), "du_1", &["pi_1"], PaymentKind::Disputed, 3_100, 7);
+    let person = one(vec![told(&order("1", &[("a", 310_000)], "RUB"), 1), disputed]);
+    let (order, settlement) = settlements(person.records.values()).orders.into_values().next().expect("an order");
+    let troubles = stagedoor_engine::troubles(&order, &settlement);
+    let texts: Vec<String> = troubles.iter().map(|trouble| trouble.text.to(Language::English)).collect();
+    assert!(texts.len() == 1 && texts[0].contains("31.00 EUR") && !texts[0].contains("RUB"), "{texts:?}");
 }
 
 #[test]
@@ -384,7 +394,8 @@ fn made() -> impl Strategy<Value = Made> {
             }
             for (index, (minor, tickets)) in refunds.into_iter().enumerate() {
                 let tickets = tickets.into_iter().map(|id| format!("t{id}")).collect();
-                let detail = Refund { amount: money(minor, currency), at: at(20 + index as i64), tickets };
+                let detail =
+                    Refund { amount: money(minor, currency), at: at(20 + index as i64), tickets, moved: false };
                 order.refunds.insert(format!("r{index}"), detail);
             }
             let payment = |(index, (came, minor, foreign)): (usize, (bool, i64, bool))| {

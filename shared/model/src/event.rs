@@ -211,7 +211,7 @@ pub enum Body {
 impl Body {
     /// The event's verb follows from the order's state, not from the webhook's name.
     pub fn of_order(body: OrderBody) -> Self {
-        let refunded = !body.order.refunds.is_empty();
+        let refunded = body.order.returned().next().is_some();
         match body.order.state {
             _ if refunded => Body::OrderRefunded(body),
             OrderState::Placed => Body::OrderPlaced(body),

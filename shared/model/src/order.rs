@@ -69,6 +69,9 @@ pub struct Refund {
     /// Ids of the tickets given back; empty when only money was.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub tickets: BTreeSet<String>,
+    /// True if the money went to another order of the shop, for example when one order became two. Nobody got it back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moved: bool,
 }
 
 /// Whether a ticket was checked in at the door, as its shop last told.
@@ -177,8 +180,13 @@ impl TicketHistory {
 }
 
 impl Order {
+    /// The refunds whose money went back to the buyer.
+    pub fn returned(&self) -> impl Iterator<Item = &Refund> {
+        self.refunds.values().filter(|refund| !refund.moved || breakage::is_on("moved-money-is-refunded"))
+    }
+
     pub fn refunded_minor(&self) -> i64 {
-        self.refunds.values().map(|refund| refund.amount.minor).fold(0, i64::saturating_add)
+        self.returned().map(|refund| refund.amount.minor).fold(0, i64::saturating_add)
     }
 
     /// Live, and not named by any refund.
@@ -247,7 +255,7 @@ mod tests {
     fn order(second: i64, refunds: &[(&str, i64)], is_whole: bool) -> Order {
         let money = |minor| Money { minor, currency: "RUB".into() };
         let refund = |(id, minor): &(&str, i64)| {
-            ((*id).to_owned(), Refund { amount: money(*minor), at: at(1), tickets: BTreeSet::new() })
+            ((*id).to_owned(), Refund { amount: money(*minor), at: at(1), tickets: BTreeSet::new(), moved: false })
         };
         Order {
             revision: at(second),

@@ -146,6 +146,15 @@ struct RefundAnswer {
     created: Timestamp,
     #[serde(default)]
     execution_date: Option<Timestamp>,
+    #[serde(default)]
+    provider: Option<String>,
+}
+
+impl RefundAnswer {
+    /// pretix counts a refund from its creation on. If it fails, its state changes, and the order gets the money back.
+    fn counts(&self) -> bool {
+        matches!(self.state.as_str(), "created" | "transit" | "done")
+    }
 }
 
 #[async_trait]
@@ -352,9 +361,14 @@ fn order(answer: &OrderAnswer, halls: &BTreeMap<Option<u64>, EventDetails>) -> s
         })
     });
     let whole = || Box::new(halls.get(&None).map_or_else(|| ShowRef::id(&answer.event), |hall| hall.show.clone()));
-    let refunds = answer.refunds.iter().filter(|refund| refund.state == "done").map(|refund| {
+    let refunds = answer.refunds.iter().filter(|refund| refund.counts()).map(|refund| {
         let at = refund.execution_date.unwrap_or(refund.created);
-        Ok((refund.local_id.to_string(), Refund { amount: money(&refund.amount)?, at, tickets: BTreeSet::new() }))
+        // An order that is split offsets the sum against its new part.
+        let moved = refund.provider.as_deref() == Some("offsetting");
+        Ok((
+            refund.local_id.to_string(),
+            Refund { amount: money(&refund.amount)?, at, tickets: BTreeSet::new(), moved },
+        ))
     });
     Ok(Order {
         revision: answer.last_modified,

@@ -230,7 +230,7 @@ impl Ticketscloud {
         let answer: RefundAnswer = rows::read(&self.source.name, row, &["tickets"])?;
         let at = utc(&answer.finished_at)?;
         let amount = self.money(&answer.refund_nominal).map_err(|error| wrong(&error))?;
-        let detail = Refund { amount, at, tickets: answer.tickets };
+        let detail = Refund { amount, at, tickets: answer.tickets, moved: false };
         Ok((Body::RefundReported(RefundReported { order: answer.order, refund: answer.id, detail }), at))
     }
 

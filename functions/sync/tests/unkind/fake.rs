@@ -414,7 +414,7 @@ pub fn bought(key: &str, show: &str, names: &[&str]) -> Event {
 pub fn given_back(key: &str, show: &str, names: &[&str]) -> Event {
     let mut order = Order { revision: at(2), ..order(key, show) };
     order.tickets.iter_mut().for_each(|ticket| ticket.live = false);
-    let refund = Refund { amount: order.paid.clone(), at: at(2), tickets: ["t".to_owned()].into() };
+    let refund = Refund { amount: order.paid.clone(), at: at(2), tickets: ["t".to_owned()].into(), moved: false };
     order.refunds.insert("r".into(), refund);
     let body = Body::of_order(OrderBody::new(identifiers(names), None, order));
     event("shop", &format!("{key} back"), 2, body)

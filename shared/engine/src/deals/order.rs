@@ -97,7 +97,9 @@ pub(super) fn add(
         if state == OrderState::Placed {
             builder.ordered_at = builder.ordered_at.max(Some(order.placed_at));
         }
-        match (state, order.paid_at.or(settlement.paid_at)) {
+        // All its money went to another order of the shop: that is neither a sale nor a refund.
+        let is_moved_on = settlement.moved > 0 && settlement.received == 0;
+        match (state, order.paid_at.or(settlement.paid_at).filter(|_| !is_moved_on)) {
             // An order that is invoiced or paid in part is worth the sum asked for, in addition to all other purchases.
             (OrderState::Placed, _) if order.company.is_some() || paid > 0 => {
                 builder.sum(&order.total.currency).owed += (total - paid - at(&beyond, index)).max(0);

@@ -17,8 +17,8 @@ pub struct Trouble {
 pub fn troubles(order: &Order, settlement: &Settlement) -> Vec<Trouble> {
     let number = order.number.as_deref().unwrap_or(&order.id);
     let mut all: Vec<Trouble> = trouble(order, settlement).into_iter().chain(elsewhere_of(order, settlement)).collect();
-    for (dispute, minor) in &settlement.disputed {
-        let text = tasks::dispute(words(&order.total.with_minor(*minor)), number);
+    for (dispute, money) in &settlement.disputed {
+        let text = tasks::dispute(words(money), number);
         all.push(Trouble { key: format!("{}/dispute/{dispute}", order.id), text });
     }
     all

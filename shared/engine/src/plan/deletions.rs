@@ -166,6 +166,14 @@ pub(super) fn is_paid(order: &Order, settlement: &Settlement) -> bool {
     settlement.paid_at.or(order.paid_at).is_some()
 }
 
+/// Returns when the last order was paid that the deal in the CRM does not show as paid. `None` if there is no such order,
+/// or if the deal shows no paid order at all: earlier builds stored none.
+pub(super) fn paid_since(deal: &Deal, known: &DealState, money: &Settlements<'_>) -> Option<Timestamp> {
+    let orders = deal.made_of.iter().filter_map(|key| money.orders.get(key)).filter(|_| !known.paid_orders.is_empty());
+    let new = orders.filter(|(order, _)| !known.paid_orders.contains(order.number.as_ref().unwrap_or(&order.id)));
+    new.filter_map(|(order, settlement)| settlement.paid_at.or(order.paid_at)).max()
+}
+
 /// Returns true if the deal has a purchase that the deleted row did not show. `at`: when the row was deleted.
 fn is_bought(
     deal: &Deal,

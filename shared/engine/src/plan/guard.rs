@@ -117,8 +117,9 @@ pub(super) fn spoken_at(deal: &Deal) -> Timestamp {
 
 /// Returns true if the deal's stage is to be sent: it changed since, or the person bought after a manager moved the
 /// deal. The hub never reverts a manager's move: only facts after the move may move the deal. Late money is an
-/// exception, once: shops and banks report money late, and the manager's move says nothing about it.
-pub(super) fn is_news(deal: &Deal, known: &DealState, moved: Option<&Move>) -> bool {
+/// exception, once: shops and banks report money late, and the manager's move says nothing about it. `learnt`: when the
+/// last order was paid that the deal did not show as paid so far.
+pub(super) fn is_news(deal: &Deal, known: &DealState, moved: Option<&Move>, learnt: Option<Timestamp>) -> bool {
     let is_after = |moved: &Move| spoken_at(deal) > moved.at;
     let is_unsure = !known.sent_stages.is_empty();
     let is_changed = known.stage != Some(deal.stage) || is_unsure || breakage::is_on("stage-sent-always");
@@ -129,7 +130,7 @@ pub(super) fn is_news(deal: &Deal, known: &DealState, moved: Option<&Move>) -> b
     match moved.filter(|moved| !is_outdated(moved)) {
         None => is_changed,
         Some(moved) if breakage::is_on("reopened-stays-lost") => is_changed && deal.since > moved.at,
-        Some(moved) => is_after(moved) && (is_changed || reopened(moved)) || is_late_money(deal, known, moved),
+        Some(moved) => is_after(moved) && (is_changed || reopened(moved)) || is_late_money(deal, known, moved, learnt),
     }
 }
 
@@ -138,15 +139,18 @@ pub(super) fn is_news(deal: &Deal, known: &DealState, moved: Option<&Move>) -> b
 const UNKNOWN: SignedDuration = SignedDuration::from_hours(24);
 
 /// Returns true if the hub learnt only now of a payment or refund shortly before the manager's move.
-fn is_late_money(deal: &Deal, known: &DealState, moved: &Move) -> bool {
+fn is_late_money(deal: &Deal, known: &DealState, moved: &Move, learnt: Option<Timestamp>) -> bool {
     let is_money = match deal.stage {
         Stage::Ladder(rung) => rung >= Rung::Paid,
         Stage::Refunded => true,
         Stage::Lost => false,
     };
     let is_learnt = known.weighed.or(known.stage).is_some_and(|before| before != deal.stage);
-    let is_recent = moved.at.duration_since(spoken_at(deal)) <= UNKNOWN;
-    is_money && is_learnt && is_recent && !breakage::is_on("late-payment-moves-nothing")
+    let is_recent = |at: Timestamp| moved.at.duration_since(at) <= UNKNOWN;
+    // The deal was paid before, and another order of it is paid now.
+    let is_more = matches!(deal.stage, Stage::Ladder(_)) && learnt.is_some_and(is_recent);
+    let is_more = is_more && !breakage::is_on("late-payment-moves-no-paid-deal");
+    is_money && (is_learnt && is_recent(spoken_at(deal)) || is_more) && !breakage::is_on("late-payment-moves-nothing")
 }
 
 #[cfg(test)]
