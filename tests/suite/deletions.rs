@@ -33,6 +33,7 @@ crate::promises!(
     a_deal_whose_contact_was_deleted_hangs_on_that_of_a_joined_person,
     a_deal_that_takes_the_place_of_a_deleted_one_hangs_on_its_persons_contact,
     a_deal_whose_contact_was_deleted_follows_its_order,
+    a_company_that_is_made_again_has_its_people_and_closing_documents,
 );
 
 const ANNA: [&str; 1] = ["phone:+79161110001"];
@@ -389,4 +390,43 @@ fn first_contact(account: &Account, which: Which) -> u64 {
             id.trim_start_matches("12x").parse().expect("a number")
         }
     }
+}
+
+/// The companies that contacts, deals and closing documents name, and those that exist.
+fn companies_of(account: &Account, which: Which) -> (BTreeSet<String>, BTreeSet<String>) {
+    match which {
+        Which::Amo => {
+            let id = |row: &serde_json::Value| row["_embedded"]["companies"][0]["id"].to_string();
+            let rows = [account.amocrm().contacts(), account.amocrm().leads()].concat();
+            let all = account.amocrm().all_ids("companies").into_iter().map(|id| id.to_string());
+            (rows.iter().map(id).collect(), all.collect())
+        }
+        Which::Vtiger => {
+            let of = |module: &str, field: &str| {
+                let text = |row: &serde_json::Value| row[field].as_str().unwrap_or_default().to_owned();
+                account.vtiger().records(module).iter().map(text).collect::<BTreeSet<_>>()
+            };
+            let named = [("Contacts", "account_id"), ("Potentials", "related_to"), ("Invoice", "account_id")];
+            (named.into_iter().flat_map(|(module, field)| of(module, field)).collect(), of("Accounts", "id"))
+        }
+    }
+}
+
+async fn a_company_that_is_made_again_has_its_people_and_closing_documents(which: Which) {
+    let account = Account::of(which).await;
+    let of_company = |n: i64| {
+        changed(n, n, &ANNA, |order| {
+            order.company =
+                Some(Company { name: "ООО Вишнёвый сад".into(), tax_id: None, unchecked: None });
+        })
+    };
+    fold(&account, of_company(1)).await;
+    let (named, all) = companies_of(&account, which);
+    assert!(all.len() == 1 && named == all, "{named:?} {all:?}");
+    let id = all.first().and_then(|id| id.rsplit('x').next()?.parse().ok()).expect("an id");
+    account.delete(Gone::Company(id));
+    fold(&account, of_company(8)).await;
+    account.reconcile().await;
+    let (named, all) = companies_of(&account, which);
+    assert!(all.len() == 1 && named == all, "{named:?} {all:?}");
 }

@@ -151,6 +151,7 @@ impl Sync {
             companies.retain(|_, known| *known != Some(id));
             keys
         };
+        self.keep(sync_run, sync_run.company_is_gone(&keys)).await?;
         for key in keys {
             let (known, version) = read(self.store.key_value(&self.company(&key)).await?);
             if known.id == Some(id) {
@@ -237,6 +238,20 @@ impl SyncRun {
             }
         }
         changed
+    }
+
+    /// Makes the rows of a gone company's people be written again, with the company that takes its place.
+    fn company_is_gone(&self, keys: &[String]) -> BTreeSet<PersonId> {
+        let mut person_runs = self.person_runs();
+        let of_company = person_runs.iter_mut().filter(|(_, person_run)| keys.iter().any(|key| person_run.wants(key)));
+        let again = |(id, person_run): (&PersonId, &mut PersonRun)| {
+            person_run.link.write_rows_again();
+            person_run.link.invoices.values_mut().for_each(|invoice| invoice.last_sent = None);
+            // This run's plan does not know the new company; the next run's plan does.
+            person_run.open += 1;
+            *id
+        };
+        of_company.filter(|_| !breakage::is_on("company-made-again-has-nobody")).map(again).collect()
     }
 
     fn is_looking_for(&self, key: &str) {

@@ -329,7 +329,12 @@ impl SyncRun {
                             }
                             continue;
                         }
-                        let parents = contact.zip(of).map(|(contact, deal)| InvoiceParents { contact, deal });
+                        // The company may still be made by an earlier call.
+                        let Some(company) = self.company_id(draft.company.as_ref()) else {
+                            person_run.held += self.held_by(draft.company.as_ref());
+                            continue;
+                        };
+                        let parents = contact.zip(of).map(|(contact, deal)| InvoiceParents { contact, deal, company });
                         let draft = InvoiceDraft { parents, ..draft };
                         update.push((*id, CrmChange::UpdateInvoice(invoice, draft), digest.clone()));
                     }

@@ -90,6 +90,8 @@ pub enum InvoiceStatus {
 pub struct InvoiceParents {
     pub contact: u64,
     pub deal: u64,
+    /// The company that buys. An invoice that lost its company gets it.
+    pub company: Option<u64>,
 }
 
 /// The invoice of one order. Its lines are written once. The sums received and returned are updated whenever they

@@ -70,7 +70,8 @@ impl Vtiger {
                 Some(number) => match self.is_whole(known, *number, draft).await {
                     // The invoice may have belonged to another buyer, and may still point at that buyer's deal.
                     Ok(true) => {
-                        let parents = Some(InvoiceParents { contact: hangs.contact, deal: hangs.deal });
+                        let parents =
+                            Some(InvoiceParents { contact: hangs.contact, deal: hangs.deal, company: hangs.company });
                         self.change(schema, known, *number, &InvoiceDraft { parents, ..draft.clone() }).await
                     }
                     Ok(false) => match self.unmake(known, *number).await {
@@ -242,7 +243,7 @@ impl Vtiger {
         };
         match found {
             Some(number) => {
-                let parents = Some(InvoiceParents { contact: hangs.contact, deal: hangs.deal });
+                let parents = Some(InvoiceParents { contact: hangs.contact, deal: hangs.deal, company: hangs.company });
                 self.rewrite(schema, known, number, &InvoiceDraft { parents, ..draft.clone() }).await
             }
             None => {
@@ -294,6 +295,9 @@ impl Vtiger {
             ("potential_id", schema.deals.of(parents.deal), Gone::Deal(parents.deal)),
         ];
         let mut stale = Vec::from(wanted);
+        // A manager deleted the company, and another took its place.
+        let company = parents.company.filter(|_| !has_account(held));
+        stale.extend(company.map(|company| ("account_id", schema.accounts.of(company), Gone::Company(company))));
         stale.retain(|(field, id, _)| held.get(*field).map(normalise::plain).unwrap_or_default() != *id);
         if !stale.is_empty() && !breakage::is_on("invoice-of-gone-row-refused") {
             let asked: Vec<Gone> = stale.iter().map(|(_, _, row)| *row).collect();
