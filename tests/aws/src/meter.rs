@@ -28,6 +28,8 @@ pub struct Counts {
     pub calls: BTreeMap<(String, String), u64>,
     /// Write units of a kilobyte by (caller, table).
     pub writes: BTreeMap<(String, String), u64>,
+    /// Write units of the table `misc` by (caller, kind of row): the first word of the partition.
+    pub misc_writes: BTreeMap<(String, String), u64>,
     /// Half units of reads by (caller, table).
     pub reads: BTreeMap<(String, String), u64>,
     /// Calls by (caller, action, resource).
@@ -371,6 +373,11 @@ impl Meter {
             // A failed condition costs as much as the item that it read.
             let units = table.write_units(before.as_ref(), after.as_ref()) * factor;
             let mut books = self.books();
+            if write.table.ends_with("-misc") {
+                let partition = write.key.get("pk").and_then(|value| value.get("S")?.as_str()).unwrap_or("");
+                let kind = partition.split('#').next().unwrap_or("").to_owned();
+                *books.counts.misc_writes.entry((who.to_owned(), kind)).or_default() += units;
+            }
             *books.counts.writes.entry((who.to_owned(), write.table)).or_default() += units;
             match after {
                 Some(item) => _ = books.images.insert(place, item),

@@ -117,6 +117,13 @@ impl Function {
     /// # Errors
     /// Lambda's error: the function failed, ended, or took too long.
     pub async fn invoke(&self, payload: Bytes) -> Result<Bytes, String> {
+        // A client that hangs up ends no invocation, and the function does not stay busy for ever.
+        let function = self.clone();
+        let invocation = tokio::spawn(async move { function.run_once(payload).await });
+        invocation.await.map_err(|error| error.to_string())?
+    }
+
+    async fn run_once(&self, payload: Bytes) -> Result<Bytes, String> {
         let _place = self.places.acquire().await.map_err(|error| error.to_string())?;
         let began = Instant::now();
         let warm = self.pool().idle.pop();
