@@ -278,3 +278,27 @@ async fn a_visitor_cannot_forge_the_proof_of_their_consent() {
     assert_eq!(evidence["ledger"][0]["method"], "form");
     assert!(!evidence["ledger"][0].to_string().contains("box office"), "{evidence}");
 }
+
+#[test]
+fn a_questionnaire_is_read_in_the_charset_that_it_names_or_that_the_operator_names() {
+    let rows = "email;name\nanna@example.com;Анна\n";
+    let file = |name: &[u8]| [b"email;name\nanna@example.com;", name, b"\n"].concat();
+    for (charset, name) in
+        [("windows-1251", b"\xC0\xED\xED\xE0"), ("cp1251", b"\xC0\xED\xED\xE0"), ("ibm866", b"\x80\xAD\xAD\xA0")]
+    {
+        assert_eq!(import::text_of(&file(name), Some(charset)).as_deref(), Ok(rows), "{charset}");
+    }
+    let utf16: Vec<u8> = "\u{feff}".encode_utf16().chain(rows.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    assert_eq!(import::text_of(&utf16, None).as_deref(), Ok(rows));
+    assert_eq!(import::text_of(format!("\u{feff}{rows}").as_bytes(), Some("windows-1251")).as_deref(), Ok(rows));
+    assert_eq!(import::text_of(rows.as_bytes(), None).as_deref(), Ok(rows));
+}
+
+#[test]
+fn a_questionnaire_in_another_charset_is_refused_with_the_remedy_and_without_its_words() {
+    let file = b"email;name\nanna@example.com;\xC0\xED\xED\xE0\n";
+    let remedy = import::text_of(file, None).expect_err("not UTF-8");
+    assert!(remedy.contains("--charset windows-1251") && !remedy.contains("anna"), "{remedy}");
+    assert!(import::text_of(file, Some("utf-8")).is_err_and(|error| error.contains("UTF-8")));
+    assert!(import::text_of(file, Some("windows-1215")).is_err_and(|error| error.contains("windows-1251")));
+}

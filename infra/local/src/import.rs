@@ -1,6 +1,8 @@
 //! Imports questionnaires of the box office and old lists from CSV. Reports every error with its row. A dry run shows
 //! what would happen, and a second import changes nothing.
 
+mod charset;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
@@ -11,6 +13,7 @@ use stagedoor_model::{
     Timestamp, breakage,
 };
 
+pub use self::charset::text_of;
 use crate::hub::Hub;
 
 /// Events of one call to the queue.

@@ -142,6 +142,9 @@ enum Command {
         /// The version of the wording that the people saw, where the file has no such column.
         #[arg(long)]
         wording: Option<String>,
+        /// The charset of the file, such as `windows-1251`. A file with a byte order mark says its own.
+        #[arg(long)]
+        charset: Option<String>,
         /// Show what would happen, row by row, and change nothing.
         #[arg(long)]
         dry_run: bool,
@@ -331,9 +334,10 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             let all = export::export(hub, &identifier).await?;
             terminal::json(&all);
         }
-        Command::Import { file, source, method, wording, dry_run } => {
+        Command::Import { file, source, method, wording, charset, dry_run } => {
             let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            import_file(hub, &file, &Origin { source, method, wording, file: name }, dry_run).await?;
+            let origin = Origin { source, method, wording, file: name };
+            import_file(hub, (&file, charset.as_deref()), &origin, dry_run).await?;
         }
         Command::Promo { pool } => {
             let pools = &hub.config.catalog.pools;
@@ -427,8 +431,14 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
     Ok(())
 }
 
-async fn import_file(hub: &Hub, file: &Path, origin: &Origin, dry_run: bool) -> Result<(), String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+async fn import_file(
+    hub: &Hub,
+    (file, charset): (&Path, Option<&str>),
+    origin: &Origin,
+    dry_run: bool,
+) -> Result<(), String> {
+    let bytes = std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let text = import::text_of(&bytes, charset)?;
     let (rows, wrong) = import::read(&text, origin, hub);
     wrong.iter().for_each(terminal::line);
     if dry_run {
