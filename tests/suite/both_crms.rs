@@ -59,6 +59,25 @@ async fn both_hold_what_each_would_hold_alone() {
 }
 
 #[tokio::test]
+async fn a_second_crm_that_is_added_later_gets_everybody_who_is_in_the_hub() {
+    let (mut first, second) = both().await;
+    let later = first.sync.second.take();
+    assert!(first.sync.handle(batches().concat()).await.is_empty());
+    first.reconcile().await;
+    let before = first.picture();
+    assert_eq!(second.counts(), (0, 0));
+    first.sync.second = later;
+    // Nobody does anything; the hub looks at everybody by itself.
+    first.sync.wake().await.expect("woken");
+    first.reconcile().await;
+    assert_eq!(second.picture(), at_once(Which::Vtiger).await.picture());
+    assert_eq!(first.picture(), before);
+    // It is done once.
+    first.sync.wake().await.expect("woken");
+    assert_eq!(first.store.totals().await.expect("totals").waiting, 0);
+}
+
+#[tokio::test]
 async fn the_one_that_is_down_holds_up_nothing_of_the_other() {
     for down in [true, false] {
         let (first, second) = both().await;

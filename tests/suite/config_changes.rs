@@ -140,3 +140,14 @@ async fn the_store_of_a_deployment_is_read_the_same_way() {
     let text = report_of(&config, stage.hub.hub.store.as_ref()).await.expect("readable").join("\n");
     says(&text, &["nothing changes for people who are in the hub", "compared with 3 people; nothing was changed"]);
 }
+
+#[tokio::test]
+async fn a_source_that_got_another_name_is_said_with_its_orders() {
+    let stage = sold().await;
+    let text = said(stage.hub.folder.path(), |text| {
+        let text = text.replace("[source.theatre]", "[source.box-office]").replace("theatre = [", "box-office = [");
+        text.replace("orders_of = \"theatre\"", "orders_of = \"box-office\"")
+    })
+    .await;
+    says(&text, &["source theatre: the config does not have it, and 3 orders are its own", "give it the old one"]);
+}

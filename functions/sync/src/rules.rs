@@ -1,5 +1,5 @@
 //! Evaluates new rules of segments and mailings for all people, and marks only the people whom they change. The
-//! others make no work for the CRM.
+//! others make no work for the CRM. When a second CRM is added, it marks everybody whom that CRM never got.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,6 +24,11 @@ const TURN: usize = 50;
 /// Longest time of one call. Other rechecks wait for it; on AWS a tick comes once a minute.
 pub(crate) const SPELL: Duration = Duration::from_secs(5);
 const DONE: &str = "done";
+/// What the stored value says beside the rules while a second CRM is fed.
+const WITH_SECOND: &str = "+second";
+/// The most people who wait for the CRM while a walk marks people for a second CRM that was added. New events of others
+/// do not wait behind the whole hub.
+const MOST_WAITING: u64 = 2_000;
 
 /// Progress of the evaluation of new rules.
 struct Progress {
@@ -71,17 +76,22 @@ impl Sync {
     pub(crate) async fn wake_for_new_rules(&self) -> Result<usize> {
         let (segments, mailings) = (&self.catalog.segments, &self.catalog.mailings);
         let (began, number) = (Instant::now(), rules_number(segments, mailings));
+        let has_second = self.second.is_some() && !breakage::is_on("second-crm-trickles");
+        let rules = format!("{number}{}", if has_second { WITH_SECOND } else { "" });
         let mut woken = 0;
         let mut catalog = None;
         loop {
             let key_value = self.store.key_value(RULES).await?;
             let mut progress = Progress::read(key_value.as_ref());
-            if progress.rules != number.to_string() {
-                progress = Progress { rules: number.to_string(), after: String::new() };
-                if segments.is_empty() && mailings.is_empty() && key_value.is_none() {
+            if progress.rules != rules {
+                progress = Progress { rules: rules.clone(), after: String::new() };
+                if segments.is_empty() && mailings.is_empty() && !has_second && key_value.is_none() {
                     return Ok(woken);
                 }
             } else if progress.after == DONE {
+                return Ok(woken);
+            }
+            if has_second && self.store.totals().await?.waiting >= MOST_WAITING {
                 return Ok(woken);
             }
             let catalog = match &mut catalog {
@@ -92,7 +102,7 @@ impl Sync {
             let is_first = after.is_none();
             let (people, next) = self.store.scan_people(after, PAGE).await?;
             self.count_asked(people.len() as u64, is_first).await?;
-            woken += self.hold_against_rules(people, catalog, number).await?;
+            woken += self.hold_against_rules(people, catalog, (number, has_second)).await?;
             progress.after = next.unwrap_or_else(|| DONE.to_owned());
             let is_over = progress.after == DONE || began.elapsed() >= SPELL;
             // Another process that does the same does no harm.
@@ -115,7 +125,12 @@ impl Sync {
         self.store.compare_and_set(COUNT, &count, key_value.map(|key_value| key_value.version)).await.map(drop)
     }
 
-    async fn hold_against_rules(&self, ids: BTreeSet<PersonId>, catalog: &Catalog, rules: u64) -> Result<usize> {
+    async fn hold_against_rules(
+        &self,
+        ids: BTreeSet<PersonId>,
+        catalog: &Catalog,
+        (rules, has_second): (u64, bool),
+    ) -> Result<usize> {
         if breakage::is_on("rules-wake-everybody") {
             let woken = ids.len();
             return self.store.mark_dirty(ids).await.map(|()| woken);
@@ -132,6 +147,11 @@ impl Sync {
         for (n, person) in people.iter().map(|one| &one.value).enumerate() {
             let nothing = CrmState::default();
             let link = links.get(&person.id).unwrap_or(&nothing);
+            // Somebody whom the second CRM never got: it was added later.
+            if has_second && link.second.is_none() {
+                marked.insert(person.id);
+                continue;
+            }
             match concern(person, link, catalog, (now, rules, writes)) {
                 Concern::Nothing => {}
                 Concern::At(at) => _ = again.insert(person.id, at),

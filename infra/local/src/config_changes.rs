@@ -8,9 +8,9 @@ use std::{
 use stagedoor_config::Config;
 use stagedoor_engine::{
     Catalog, CrmState, DealDraft, Enrolment, PastShow, PastShows, Person, PersonId, ShowKey, Step, Traits,
-    due_messages, enrolment, plan, segments,
+    due_messages, enrolment, plan, segments, source_of_order,
 };
-use stagedoor_model::{SECOND_CRM, Timestamp, breakage};
+use stagedoor_model::{Fact, SECOND_CRM, Timestamp, breakage};
 use stagedoor_ports::{Clock, Store, SystemClock};
 use stagedoor_sqlite::SqliteStore;
 use stagedoor_sync::{UNKNOWN_ZONES, learn_changes, shows_of_past_configs};
@@ -153,6 +153,8 @@ struct Found {
     /// Addresses that would be added and removed, by list.
     lists: BTreeMap<String, (u64, u64)>,
     mailings: BTreeMap<String, u64>,
+    /// The number of orders of sources that the config does not name.
+    orders_without_source: BTreeMap<String, u64>,
 }
 
 impl Found {
@@ -166,11 +168,14 @@ impl Found {
         now: Timestamp,
     ) {
         self.people += 1;
+        self.look_at_sources(person, config);
         self.waiting += u64::from(waits);
         let second = config.second_crm.as_ref();
         let seen = second.map(|_| person.seen_by(""));
         self.look_at_rows(seen.as_ref().unwrap_or(person), &link, &catalogs.before, &catalogs.after, waits, now);
-        if let (Some(account), Some(own)) = (second, link.second.as_deref()) {
+        let nothing = CrmState::default();
+        if let Some(account) = second {
+            let own = link.second.as_deref().unwrap_or(&nothing);
             let of = |catalog: &Catalog| {
                 let (invoicing, currency) = (account.invoicing.clone(), Some(account.currency.clone()));
                 Catalog { invoicing, currency, ..catalog.clone() }
@@ -196,6 +201,17 @@ impl Found {
         for due in due_messages(person, &link, &traits, after, &BTreeSet::new(), now).now {
             if due.begins && due.message.is_some() {
                 *self.mailings.entry(due.mailing.name.clone()).or_default() += 1;
+            }
+        }
+    }
+
+    /// Counts orders under the names of sources that the config has no more.
+    fn look_at_sources(&mut self, person: &Person, config: &Config) {
+        for (key, record) in &person.records {
+            let Some(source) = source_of_order(key) else { continue };
+            let is_told = matches!(&record.fact, Fact::Order { order: Some(_), .. });
+            if is_told && config.sources.iter().all(|one| one.source.name.as_str() != source) {
+                *self.orders_without_source.entry(source.to_owned()).or_default() += 1;
             }
         }
     }
@@ -272,6 +288,12 @@ impl Found {
         }
         for (name, people) in &self.mailings {
             lines.push(format!("mailing {name}: {people} people are written to at once"));
+        }
+        for (source, orders) in &self.orders_without_source {
+            lines.push(format!(
+                "source {source}: the config does not have it, and {orders} orders are its own. If it only got another \
+                 name, give it the old one: under a new name the same orders count a second time"
+            ));
         }
         if lines.is_empty() {
             lines.push("nothing changes for people who are in the hub".to_owned());

@@ -77,7 +77,7 @@ pub use plan::{
     CompanyRef, ContactDraft, ContactState, CrmState, DealDraft, DealState, Digest, InvoiceState, ORDERS, Pending,
     PendingText, Plan, Rejected, StageGuard, StagePlace, Step, next_turn, plan,
 };
-pub use records::{named_in, order_record_key, record_of};
+pub use records::{named_in, order_record_key, record_of, source_of_order};
 pub use segments::{Segment, Traits};
 pub use sending::{Advertised, Attempt, Obstacle, SendingPolicy};
 pub use show_history::{ShowNotice, ShowState};

@@ -9,6 +9,11 @@ pub fn order_record_key(source: &str, order: &str) -> RecordKey {
     RecordKey(format!("order/{source}:{order}"))
 }
 
+/// Returns the source of an order's record. `None`: the record is of another kind.
+pub fn source_of_order(key: &RecordKey) -> Option<&str> {
+    Some(key.0.strip_prefix("order/")?.split_once(':')?.0)
+}
+
 /// Returns the key of money that a provider reported only by its own payment id.
 fn payment_record_key(shop: &str, payment: &str) -> RecordKey {
     RecordKey(format!("{PAYMENT_RECORD}{shop}:{payment}"))
