@@ -106,6 +106,7 @@ fn bought(n: usize, codes: &[&str], second: i64) -> Event {
         due_at: None,
         checks: BTreeMap::new(),
         refunds_as_of: None,
+        earlier_starts: BTreeMap::new(),
     };
     let body = Body::of_order(OrderBody::new([phone(n)].into(), None, order));
     Event::new(&source("theatre"), EventId::derive(&source("theatre"), &["order", &n.to_string()]), at(second), body)

@@ -244,3 +244,103 @@ async fn a_letter_that_was_put_off_before_its_readers_were_found_to_be_one_does_
     assert_eq!(letters.len(), 1, "{letters:?}");
     tells(&letters[0], &["отменяется"]);
 }
+
+impl Stage {
+    /// A shop that tells no city, such as pretix, sells a ticket and tells a change.
+    async fn bare_shop(&mut self, kind: &str, data: Value) {
+        let (now, id) = (self.hub.now(), format!("bare-{}", self.serial));
+        self.serial += 1;
+        let body = json!({ "type": kind, "data": data });
+        self.hub.take(&form_signed("/ticketing/theatre", &body, "theatre-shop-secret", &id, now)).await;
+        self.on(HOUR / 3).await;
+    }
+}
+
+#[tokio::test]
+async fn who_holds_a_ticket_of_a_show_without_a_city_or_a_date_is_told_of_its_changes() {
+    let mut stage = Stage::at(noon(3)).await;
+    for (show, email, starts_at) in
+        [("gull", "anna@example.com", Some(A)), ("hamlet", "boris@example.com", None::<&str>)]
+    {
+        let now = stage.hub.now().to_string();
+        let mut told = json!({ "id": show, "title": "Чайка" });
+        if let Some(at) = starts_at {
+            told["starts_at"] = at.into();
+        }
+        let order = json!({
+            "id": show, "number": show, "status": "paid", "updated_at": now, "placed_at": now, "paid_at": now,
+            "currency": "RUB", "total": "1500.00", "buyer": { "name": "Анна", "email": email },
+            "tickets": [{ "id": "t1", "show": told, "price": "1500.00" }], "refunds": [],
+        });
+        stage.bare_shop("order", order).await;
+    }
+    let now = stage.hub.now().to_string();
+    let moved = json!({ "id": "gull", "title": "Чайка", "starts_at": B, "changed_at": now });
+    stage.bare_shop("show.rescheduled", moved).await;
+    for show in ["gull", "hamlet"] {
+        let now = stage.hub.now().to_string();
+        stage.bare_shop("show.cancelled", json!({ "id": show, "title": "Чайка", "changed_at": now })).await;
+    }
+    let letters = stage.letters("anna@example.com");
+    assert_eq!(letters.len(), 2, "{letters:?}");
+    tells(&letters[0].text, &["«Чайка» переносится: 22.05.2027 19:00. Билеты действительны."]);
+    tells(&letters[1].text, &["«Чайка» (22.05.2027 19:00) отменяется."]);
+    let letters = stage.letters("boris@example.com");
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    tells(&letters[0].text, &["«Чайка» отменяется. Деньги"]);
+}
+
+impl Stage {
+    /// A shop that only knows orders sends one again, with a date of its show.
+    async fn order_again(&mut self, show: &str, email: &str, starts_at: &str) {
+        let now = self.hub.now().to_string();
+        let show = json!({ "id": show, "title": "Чайка", "city": "Казань", "starts_at": starts_at });
+        let order = json!({
+            "id": email, "number": email, "status": "paid", "updated_at": now, "placed_at": "2027-05-02T09:00:00Z",
+            "paid_at": "2027-05-02T09:00:00Z", "currency": "RUB", "total": "1500.00",
+            "buyer": { "name": "Анна", "email": email },
+            "tickets": [{ "id": "t1", "show": show, "price": "1500.00" }], "refunds": [],
+        });
+        self.bare_shop("order", order).await;
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_is_sent_again_with_another_date_tells_its_holder_that_the_show_is_moved() {
+    let mut stage = Stage::at(noon(3)).await;
+    for start in [A, A, B, B] {
+        stage.order_again("gull", "anna@example.com", start).await;
+    }
+    let letters = stage.subjects("anna@example.com");
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    tells(&letters[0], &["переносится", "22.05.2027"]);
+    // Who buys for the new date is told nothing.
+    stage.order_again("gull", "boris@example.com", B).await;
+    assert_eq!(stage.letters("boris@example.com"), []);
+    // A word about the show itself that says the same is no news, and a cancellation stands whatever orders say later.
+    let moved = json!({ "id": "gull", "title": "Чайка", "starts_at": B, "changed_at": stage.hub.now().to_string() });
+    stage.bare_shop("show.rescheduled", moved).await;
+    assert_eq!(stage.letters("anna@example.com").len(), 1);
+    let off = json!({ "id": "gull", "title": "Чайка", "changed_at": stage.hub.now().to_string() });
+    stage.bare_shop("show.cancelled", off).await;
+    stage.order_again("gull", "anna@example.com", B).await;
+    let letters = stage.subjects("anna@example.com");
+    assert_eq!(letters.len(), 2, "{letters:?}");
+    tells(&letters[1], &["отменяется"]);
+}
+
+#[tokio::test]
+async fn a_holder_whose_order_was_sent_again_right_after_the_word_about_the_show_is_told() {
+    let mut stage = Stage::at(noon(3)).await;
+    stage.order_again("gull", "anna@example.com", A).await;
+    let now = stage.hub.now();
+    let moved = json!({ "type": "show.rescheduled",
+        "data": { "id": "gull", "title": "Чайка", "city": "Казань", "starts_at": B, "changed_at": now.to_string() } });
+    let moved = form_signed("/ticketing/theatre", &moved, "theatre-shop-secret", "moved", now);
+    // Nobody has been looked at before the order comes again.
+    stage.hub.take(&moved).await;
+    stage.order_again("gull", "anna@example.com", B).await;
+    let letters = stage.subjects("anna@example.com");
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    tells(&letters[0], &["переносится", "22.05.2027"]);
+}

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use stagedoor_engine::{capped, may_advertise, takes_no_sms};
 use stagedoor_model::{
     Body, Channel, Event, EventId, Identifier, Kind, LinkIssued, MessageDecided, Phone, Purpose, SourceName, Timestamp,
-    breakage, name_for_messages,
+    breakage,
 };
 use stagedoor_ports::{PortError, Result, read_withdrawals};
 
-use crate::Sync;
+use crate::{Sync, placeholders::fill_name};
 
 /// SMS in one call to the queues.
 const CHUNK: usize = 200;
@@ -132,13 +132,5 @@ impl Sync {
             may.extend(own.filter(|phone| takes(phone)).map(|phone| (phone.clone(), capped)));
         }
         Ok(may)
-    }
-}
-
-/// Fills in the name, or removes its placeholder with the comma before it. A name that is not plain is left out.
-pub(crate) fn fill_name(text: &str, name: Option<&str>) -> String {
-    match name.and_then(name_for_messages) {
-        Some(name) => text.replace("{name}", name),
-        None => text.replace(", {name}", "").replace("{name}, ", "").replace("{name}", ""),
     }
 }

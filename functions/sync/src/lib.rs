@@ -27,6 +27,7 @@ mod notes_and_tasks;
 mod outcome;
 mod past;
 mod pending;
+mod placeholders;
 mod poll_unsubscribes;
 mod promo;
 mod reasons;

@@ -15,7 +15,11 @@ use stagedoor_model::{
 };
 use stagedoor_ports::{Dirty, PortError, Result};
 
-use crate::{Sync, Talking, invite::fill_name, segment::own_source};
+use crate::{
+    Sync, Talking,
+    placeholders::{fill_fact, fill_name},
+    segment::own_source,
+};
 
 /// A message that could not be sent within a day is dropped.
 const WORTH: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
@@ -274,8 +278,8 @@ impl Sync {
         }
         let show = show_of(person, due.show.as_ref(), *campaign, catalog);
         words.put("{show}", &show.title);
-        words.put("{city}", show.city.as_deref().unwrap_or(""));
-        words.put("{when}", &when(&show, catalog));
+        words.put_fact("{city}", show.city.as_deref());
+        words.put_fact("{when}", when(&show, catalog).as_deref());
         let words = words.to(person);
         let mut decision = MessageDecided::new(through.clone(), route.to.clone(), words.text, *now + WORTH);
         if !variant.button.is_empty() {
@@ -315,6 +319,12 @@ impl Words {
     fn put(&mut self, place: &str, value: &str) {
         for one in [&mut self.text, &mut self.subject] {
             *one = one.replace(place, value);
+        }
+    }
+
+    fn put_fact(&mut self, place: &str, fact: Option<&str>) {
+        for one in [&mut self.text, &mut self.subject] {
+            *one = fill_fact(one, place, fact);
         }
     }
 
@@ -386,10 +396,10 @@ fn show_of(person: &Person, show: Option<&ShowKey>, campaign: Option<&Campaign>,
 }
 
 /// When the show begins, in the time zone of its place.
-fn when(show: &Show, catalog: &Catalog) -> String {
+fn when(show: &Show, catalog: &Catalog) -> Option<String> {
     let zone = show.zone.as_deref().and_then(time_zone);
     let zone = zone.or_else(|| catalog.zone.clone()).unwrap_or(TimeZone::UTC);
-    show.starts_at.map_or(String::new(), |at| at.to_zoned_datetime(zone).strftime("%d.%m.%Y %H:%M").to_string())
+    show.starts_at.map(|at| at.to_zoned_datetime(zone).strftime("%d.%m.%Y %H:%M").to_string())
 }
 
 impl MailingDraft<'_> {

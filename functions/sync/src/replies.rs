@@ -12,7 +12,11 @@ use stagedoor_model::{
 };
 use stagedoor_ports::{PortError, Result};
 
-use crate::{Sync, Talking, codes::Tried, invite::fill_name};
+use crate::{
+    Sync, Talking,
+    codes::Tried,
+    placeholders::{fill_fact, fill_name},
+};
 
 /// An answer that was not sent within a day is dropped.
 const WORTH: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
@@ -274,7 +278,7 @@ impl Sync {
             text = text.replace("{promo}", code.as_ref().map_or("…", |(_, code)| code));
         }
         let show = self.catalog.catalog_show(campaign.and_then(|campaign| campaign.show.as_ref()));
-        text = text.replace("{show}", &show.title).replace("{city}", show.city.as_deref().unwrap_or(""));
+        text = fill_fact(&text.replace("{show}", &show.title), "{city}", show.city.as_deref());
         let menu = self.menu(campaign, language);
         let has_menu = text.contains("{menu}");
         text = text.replace("{menu}", &menu.join("\n"));

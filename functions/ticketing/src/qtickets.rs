@@ -201,6 +201,7 @@ fn order(payload: &OrderPayload) -> Result<Order, NotUnderstood> {
         due_at: None,
         checks: checks(payload),
         refunds_as_of: None,
+        earlier_starts: BTreeMap::new(),
     })
 }
 

@@ -276,5 +276,6 @@ fn order(payload: &OrderPayload) -> Result<Order, MoneyError> {
         due_at: payload.due_at,
         checks: checks.collect(),
         refunds_as_of: payload.refunds.as_ref().map(|_| payload.updated_at),
+        earlier_starts: BTreeMap::new(),
     })
 }

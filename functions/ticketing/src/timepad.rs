@@ -287,6 +287,7 @@ impl Timepad {
             due_at: None,
             checks: BTreeMap::new(),
             refunds_as_of: None,
+            earlier_starts: BTreeMap::new(),
         })
     }
 }

@@ -214,6 +214,7 @@ impl Tito {
             due_at: None,
             checks: BTreeMap::new(),
             refunds_as_of: None,
+            earlier_starts: BTreeMap::new(),
         })
     }
 
@@ -271,6 +272,7 @@ impl Tito {
             due_at: None,
             checks: BTreeMap::from([(payload.reference.clone(), check)]),
             refunds_as_of: None,
+            earlier_starts: BTreeMap::new(),
         };
         let body = Body::of_order(OrderBody::new(BTreeSet::new(), None, order));
         let is_in = payload.checked_in.to_string();

@@ -301,6 +301,7 @@ impl Woocommerce {
             due_at: None,
             checks: BTreeMap::new(),
             refunds_as_of: payload.refunds.as_ref().map(|_| revision),
+            earlier_starts: BTreeMap::new(),
         })
     }
 

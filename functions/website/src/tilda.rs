@@ -221,6 +221,7 @@ impl Tilda {
             due_at: None,
             checks: BTreeMap::new(),
             refunds_as_of: None,
+            earlier_starts: BTreeMap::new(),
         })
     }
 }

@@ -5,7 +5,7 @@ use std::{
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Order, ShowRef, Timestamp, breakage};
+use stagedoor_model::{Order, ShowRef, Ticket, Timestamp, breakage};
 use stagedoor_texts::{Language, crm};
 
 use crate::{
@@ -179,7 +179,43 @@ impl Catalog {
     }
 
     fn show_by_key(&self, key: ShowKey, named: &ShowRef) -> Show {
-        let change = self.learned.get(&key);
+        let (change, announced) = (self.learned.get(&key), self.first_start(&key, named));
+        self.changed_show(key, named, announced, change)
+    }
+
+    fn first_start(&self, key: &ShowKey, named: &ShowRef) -> Option<Timestamp> {
+        self.shows.get(key).map_or(named.starts_at, |show| show.starts_at)
+    }
+
+    /// Returns the show of a ticket. A shop may tell a new date only by its orders: an order that told an earlier date
+    /// before tells that the show is moved, where no report about the show does.
+    pub(crate) fn show_of_ticket(&self, source: &str, order: &Order, ticket: &Ticket) -> Show {
+        let (named, key) = (&ticket.show, self.key(source, &ticket.show.id));
+        let learned = self.learned.get(&key);
+        let earlier = order.earlier_starts.get(&named.id).filter(|_| !breakage::is_on("first-date-forgotten"));
+        let Some((present, earlier)) = named.starts_at.zip(earlier) else { return self.show_by_key(key, named) };
+        let by_time: BTreeSet<(Timestamp, Timestamp)> =
+            earlier.iter().map(|(start, told_at)| (*told_at, *start)).collect();
+        let first = by_time.first().map(|(_, start)| *start);
+        let announced = self.shows.get(&key).map_or(first, |show| show.starts_at);
+        let change = match learned {
+            Some(state) if state.tells_a_date() => Some(state.clone()),
+            _ if announced == first => {
+                let notices = ShowNotice::by_order(&by_time, (present, order.revision), learned);
+                ShowState::with_changes(learned, ShowRef::id(named.id.clone()), notices)
+            }
+            _ => learned.cloned(),
+        };
+        self.changed_show(key, named, announced, change.as_ref())
+    }
+
+    fn changed_show(
+        &self,
+        key: ShowKey,
+        named: &ShowRef,
+        announced: Option<Timestamp>,
+        change: Option<&ShowState>,
+    ) -> Show {
         let mut show = match self.shows.get(&key) {
             Some(show) => show.clone(),
             None => Show {
@@ -194,7 +230,7 @@ impl Catalog {
                 key,
             },
         };
-        show.announced = show.starts_at;
+        show.announced = announced;
         if let Some(change) = change {
             show.course = change.course(show.announced);
             show.cancelled = change.cancelled;

@@ -249,6 +249,13 @@ impl DealBuilder {
         }
     }
 
+    /// Of two orders for one show, the one that tells of more changes describes it.
+    fn know(&mut self, show: Show) {
+        if show.course.len() > self.show.course.len() {
+            self.show = show;
+        }
+    }
+
     fn advance(&mut self, rung: Rung, at: Timestamp) {
         self.submissions.push((rung, at));
     }

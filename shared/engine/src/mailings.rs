@@ -119,15 +119,17 @@ pub struct MailingStep {
 }
 
 impl Mailing {
-    /// Returns true if the deal has every fact that the texts name, for example the title of the show.
+    /// Returns true if the deal has every fact that the texts name, for example the title of the show. A service
+    /// message goes out without a city or a date that nobody told: what it tells is worth more.
     fn can_speak_of(&self, deal: &DealTraits) -> bool {
         let names = |what: &str| {
             let texts = self.variants.iter().flat_map(|one| [&one.subject, &one.text, &one.sms]);
             texts.flat_map(|text| text.0.values()).any(|text| text.contains(what))
         };
+        let goes_without = self.is_service && !breakage::is_on("notice-needs-a-city");
         (!names("{show}") || deal.show != INTEREST)
-            && (!names("{city}") || deal.city.is_some())
-            && (!names("{when}") || deal.starts_at.is_some())
+            && (goes_without || !names("{city}") || deal.city.is_some())
+            && (goes_without || !names("{when}") || deal.starts_at.is_some())
     }
 }
 
@@ -209,7 +211,10 @@ pub fn due_messages<'c>(
     let mut due_messages = DueMessages::default();
     let spent = spent(person, link, None);
     let is_of_changes = |one: &Mailing| matches!(&one.to, Audience::Deals(rule) if rule.is_about_changes());
-    let tells = !catalog.learned.is_empty() && catalog.mailings.iter().any(is_of_changes);
+    let order_tells =
+        |fact: &Fact| matches!(fact, Fact::Order { order: Some(order), .. } if !order.earlier_starts.is_empty());
+    let is_changed = || !catalog.learned.is_empty() || person.records.values().any(|record| order_tells(&record.fact));
+    let tells = catalog.mailings.iter().any(is_of_changes) && is_changed();
     let deals = if tells { deals(person, catalog) } else { BTreeMap::new() };
     let reports = Reports::of(person);
     let mut look = MailingRun { person, link, traits, catalog, shared, now, again_at: None, spent, deals, reports };

@@ -396,6 +396,7 @@ mod tests {
             due_at: company.then(|| at(100)),
             checks: BTreeMap::new(),
             refunds_as_of: None,
+            earlier_starts: BTreeMap::new(),
         }
     }
 

@@ -3,11 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{ShowRef, Timestamp, breakage};
 
 /// The greatest number of changes that are kept of one show.
 const MOST: usize = 50;
+/// The least time between two changes.
+const MOMENT: SignedDuration = SignedDuration::from_millis(1);
 
 /// One change of a show: when it was announced, and the state of the show since then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,6 +34,30 @@ impl ShowNotice {
     /// Returns the state of a show before any change.
     pub fn announced(starts_at: Option<Timestamp>) -> Self {
         Self { changed_at: Timestamp::MIN, cancelled: false, received_at: None, starts_at, postponed: false }
+    }
+
+    /// Returns the changes that the states of one order tell: `earlier` has its former starts with the latest revision
+    /// that told each, `present` its last start and revision. A change counts from the instant after the former start
+    /// was told last, so that it does not undo a cancellation that came between two revisions. A new date after a
+    /// postponement is told by the revision that has it.
+    pub(crate) fn by_order(
+        earlier: &BTreeSet<(Timestamp, Timestamp)>,
+        present: (Timestamp, Timestamp),
+        learned: Option<&ShowState>,
+    ) -> BTreeSet<Self> {
+        let undated = |state: &ShowState| {
+            let all = state.changes.iter().copied().chain([state.notice()]);
+            all.filter(|one| !one.cancelled).map(|one| one.changed_at).max()
+        };
+        let postponed_at = learned.and_then(undated);
+        let since = earlier.iter().map(|(told_at, _)| told_at.saturating_add(MOMENT).unwrap_or(*told_at));
+        let starts = earlier.iter().skip(1).map(|(told_at, start)| (*start, *told_at)).chain([present]);
+        let notice = |(since, (start, told_at)): (Timestamp, (Timestamp, Timestamp))| {
+            let ends_a_postponement = postponed_at.is_some_and(|at| since <= at && at < told_at);
+            let changed_at = if ends_a_postponement { told_at } else { since };
+            Self { changed_at, ..Self::announced(Some(start)) }
+        };
+        since.zip(starts).map(notice).collect()
     }
 
     /// Returns true if the show is in the same state after both changes.
@@ -81,6 +108,21 @@ impl ShowState {
         };
         let own = self.notice();
         self.changes.iter().chain([&own]).find(|one| is_told(one)).map(|one| one.received_at)
+    }
+
+    /// Returns a report with the changes of `known` and these. `None` if there are no changes.
+    pub(crate) fn with_changes(known: Option<&Self>, show: ShowRef, mut changes: BTreeSet<ShowNotice>) -> Option<Self> {
+        if let Some(known) = known {
+            changes.extend(known.changes.iter().copied().chain([known.notice()]));
+        }
+        let last = changes.last().copied()?;
+        let show = known.map_or(show, |known| known.show.clone());
+        Some(Self { changes, received_at: last.received_at, ..Self::new(last.changed_at, show, last.cancelled) })
+    }
+
+    /// Returns true if a change tells a start.
+    pub(crate) fn tells_a_date(&self) -> bool {
+        self.changes.iter().chain([&self.notice()]).any(|one| one.starts_at.is_some())
     }
 
     fn notice(&self) -> ShowNotice {

@@ -45,6 +45,7 @@ fn order(id: &str, tickets: &[(&str, i64)], currency: &str) -> Order {
         due_at: None,
         checks: BTreeMap::new(),
         refunds_as_of: None,
+        earlier_starts: BTreeMap::new(),
     }
 }
 

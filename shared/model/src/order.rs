@@ -137,6 +137,11 @@ pub struct Order {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemas", schemars(with = "Option<String>"))]
     pub refunds_as_of: Option<Timestamp>,
+    /// The starts of its shows that earlier states told and this one does not, by the shop's id of the show: each with
+    /// the latest revision that told it. Empty in a single state.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schemas", schemars(skip))]
+    pub earlier_starts: BTreeMap<String, BTreeMap<Timestamp, Timestamp>>,
 }
 
 /// What all states of an order together tell of one of its tickets.
@@ -225,12 +230,33 @@ impl Order {
         (latest, all)
     }
 
+    /// Every start of a show that this state tells, by the shop's id of the show.
+    fn starts(&self) -> BTreeSet<(&str, Timestamp)> {
+        self.tickets.iter().filter_map(|ticket| Some((ticket.show.id.as_str(), ticket.show.starts_at?))).collect()
+    }
+
+    /// The starts that either state told and the later one does not.
+    fn joined_starts(late: &Self, early: &Self) -> BTreeMap<String, BTreeMap<Timestamp, Timestamp>> {
+        let kept = [late, early].into_iter().flat_map(|order| &order.earlier_starts);
+        let kept =
+            kept.flat_map(|(show, starts)| starts.iter().map(|(start, told_at)| (show.as_str(), *start, *told_at)));
+        let told = early.starts().into_iter().map(|(show, start)| (show, start, early.revision));
+        let stands = late.starts();
+        let mut all = BTreeMap::<String, BTreeMap<Timestamp, Timestamp>>::new();
+        for (show, start, told_at) in kept.chain(told).filter(|(show, start, _)| !stands.contains(&(*show, *start))) {
+            let known = all.entry(show.to_owned()).or_default().entry(start).or_insert(told_at);
+            *known = told_at.max(*known);
+        }
+        all
+    }
+
     /// The later state, with the refunds and check-ins of both: associative, commutative, idempotent.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         let (refunds_as_of, refunds) = self.joined_refunds(&other);
         let is_later = (self.lateness(), &self) >= (other.lateness(), &other);
         let (mut late, early) = if is_later { (self, other) } else { (other, self) };
+        late.earlier_starts = Self::joined_starts(&late, &early);
         (late.refunds_as_of, late.refunds) = (refunds_as_of, refunds);
         for (id, check) in early.checks {
             match late.checks.get(&id) {
@@ -276,6 +302,7 @@ mod tests {
             due_at: None,
             checks: BTreeMap::new(),
             refunds_as_of: is_whole.then(|| at(second)),
+            earlier_starts: BTreeMap::new(),
         }
     }
 

@@ -134,6 +134,7 @@ mod tests {
             due_at: None,
             checks: BTreeMap::new(),
             refunds_as_of: None,
+            earlier_starts: BTreeMap::new(),
         };
         let source = SourceName::new("theatre").expect("a name");
         let body = Body::of_order(OrderBody::new(BTreeSet::new(), None, order));

@@ -285,6 +285,7 @@ impl Ticketscloud {
             due_at: None,
             checks: BTreeMap::new(),
             refunds_as_of: None,
+            earlier_starts: BTreeMap::new(),
         })
     }
 }

@@ -219,6 +219,7 @@ impl Tour {
             due_at: None,
             checks: BTreeMap::new(),
             refunds_as_of: None,
+            earlier_starts: BTreeMap::new(),
         };
         let identifiers = contacts.iter().map(|text| identifier(text)).collect::<Result<_, _>>()?;
         let body = Body::of_order(OrderBody::new(identifiers, Some(format!("Fan {who}")), order));

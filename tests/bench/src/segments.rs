@@ -101,6 +101,7 @@ fn event(dice: &mut Dice, n: u64, serial: u64) -> Result<Event, String> {
                     due_at: None,
                     checks: BTreeMap::new(),
                     refunds_as_of: None,
+                    earlier_starts: BTreeMap::new(),
                 },
             ))
         }

@@ -403,6 +403,7 @@ fn order(key: &str, show: &str) -> Order {
         due_at: None,
         checks: BTreeMap::new(),
         refunds_as_of: None,
+        earlier_starts: BTreeMap::new(),
     }
 }
 

@@ -62,7 +62,8 @@ pub(super) fn add(
             true => usize::from(paid > 0) * order.items.len(),
             false => order.live_tickets().filter(|ticket| part.tickets.contains(ticket.id.as_str())).count(),
         };
-        let builder = builders.entry(part.show.key.clone()).or_insert_with(|| DealBuilder::new(part.show));
+        let builder = builders.entry(part.show.key.clone()).or_insert_with(|| DealBuilder::new(part.show.clone()));
+        builder.know(part.show);
         builder.orders.insert(order.number.clone().unwrap_or_else(|| order.id.clone()));
         builder.made_of.insert((source.to_owned(), order.id.clone()));
         let company = order.company.clone().map(|company| (order.placed_at, company));
@@ -206,7 +207,7 @@ impl Placed {
 fn parts<'o>(order: &'o Order, source: &str, catalog: &Catalog) -> Vec<Part<'o>> {
     let mut parts = BTreeMap::<ShowKey, Part<'o>>::new();
     for ticket in &order.tickets {
-        let show = catalog.show(source, Some(&ticket.show));
+        let show = catalog.show_of_ticket(source, order, ticket);
         let part = parts.entry(show.key.clone()).or_insert_with(|| Part::of(show, 0));
         let price = owed(ticket.price.minor);
         part.price = part.price.saturating_add(price);

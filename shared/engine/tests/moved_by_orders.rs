@@ -1,0 +1,92 @@
+//! A shop that tells a new date only by sending an order again: the show is moved for the order's holder.
+
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_engine::{Catalog, Show, ShowKey, ShowState, deals};
+use stagedoor_model::{Body, Event, EventId, Money, Order, OrderBody, OrderState, Record, ShowRef, Ticket, Timestamp};
+use world::{World, at, phone, source};
+
+fn money(minor: i64) -> Money {
+    Money { minor, currency: "RUB".into() }
+}
+
+/// A paid order of one ticket, as told at a second with a start of its show.
+fn told(second: i64, starts_at: i64) -> Record {
+    let show = ShowRef { starts_at: Some(at(starts_at)), ..ShowRef::id("gull") };
+    let order = Order {
+        revision: at(second),
+        state: OrderState::Paid,
+        id: "1".into(),
+        number: None,
+        placed_at: at(0),
+        paid_at: Some(at(0)),
+        paid: money(100_000),
+        total: money(100_000),
+        tickets: vec![Ticket { id: "t1".into(), show, price: money(100_000), live: true }],
+        refunds: BTreeMap::new(),
+        promo_codes: vec![],
+        utm: BTreeMap::new(),
+        items: vec![],
+        company: None,
+        show: None,
+        due_at: None,
+        checks: BTreeMap::new(),
+        refunds_as_of: None,
+        earlier_starts: BTreeMap::new(),
+    };
+    let body = Body::of_order(OrderBody::new(BTreeSet::from([phone(1)]), None, order));
+    let id = EventId::derive(&source(), &["order", &second.to_string()]);
+    stagedoor_engine::record_of(&Event::new(&source(), id, at(second), body)).expect("about a person")
+}
+
+/// The show of the only deal, however its records were ordered.
+fn show(records: &[Record], catalog: &Catalog) -> Show {
+    let of = |records: Vec<&Record>| {
+        let mut world = World::default();
+        records.into_iter().for_each(|record| world.deliver(vec![record.clone()]));
+        let person = world.people.into_values().next().expect("a person");
+        deals(&person, catalog).into_values().next().expect("a deal").show
+    };
+    let found = of(records.iter().collect());
+    assert_eq!(found, of(records.iter().rev().collect()), "whatever came first");
+    found
+}
+
+/// The starts that the show had one after the other, the announced one first.
+fn starts(show: &Show) -> Vec<Option<Timestamp>> {
+    [show.announced].into_iter().chain(show.course.iter().map(|change| change.starts_at)).collect()
+}
+
+#[test]
+fn each_other_date_of_later_states_is_a_move() {
+    let days = |all: &[i64]| all.iter().map(|day| Some(at(day * 1_000))).collect::<Vec<_>>();
+    for (told_days, expected) in
+        [(&[1, 1][..], &[1][..]), (&[1, 2], &[1, 2]), (&[1, 1, 2, 2], &[1, 2]), (&[1, 2, 3], &[1, 2, 3])]
+    {
+        let records: Vec<Record> = (1..).zip(told_days).map(|(second, day)| told(second, day * 1_000)).collect();
+        assert_eq!(starts(&show(&records, &Catalog::default())), days(expected), "{told_days:?}");
+    }
+}
+
+#[test]
+fn a_cancellation_between_two_states_stands_also_if_the_later_one_repeats_the_new_date() {
+    let mut catalog = Catalog::default();
+    let key = format!("{}/gull", source());
+    catalog.learned.insert(ShowKey(key), ShowState::new(at(5), ShowRef::id("gull"), true));
+    let show = show(&[told(1, 1_000), told(3, 2_000), told(9, 2_000)], &catalog);
+    assert!(show.cancelled);
+    assert_eq!(show.starts_at, Some(at(2_000)));
+}
+
+#[test]
+fn a_new_date_after_a_postponement_ends_it() {
+    let mut catalog = Catalog::default();
+    let key = format!("{}/gull", source());
+    catalog.learned.insert(ShowKey(key), ShowState::new(at(5), ShowRef::id("gull"), false));
+    assert!(show(&[told(1, 1_000), told(3, 1_000)], &catalog).is_postponed());
+    let show = show(&[told(1, 1_000), told(9, 2_000)], &catalog);
+    assert!(!show.is_postponed());
+    assert_eq!(show.starts_at, Some(at(2_000)));
+}
