@@ -22,6 +22,7 @@ pub struct ChatRef {
 }
 
 impl ChatRef {
+    /// A card with this id of the messenger and nothing else.
     pub fn of(id: Identifier) -> Self {
         Self { id, also: BTreeSet::new(), profile: Profile::default() }
     }
@@ -42,11 +43,13 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// True if it tells nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
+/// Somebody began a chat with the bot, perhaps through a link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct ChatStarted {
@@ -89,6 +92,7 @@ impl Content {
     pub const QUOTE: &str = "quote";
 }
 
+/// A message that somebody wrote to the bot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct MessageHeard {
@@ -109,6 +113,7 @@ pub struct ContactShared {
     pub proof: Proof,
 }
 
+/// A chat that the bot may write to again, or no longer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct ChatChanged {
@@ -119,6 +124,7 @@ pub struct ChatChanged {
     pub marketing_only: bool,
 }
 
+/// What became of a message on its way to the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -129,6 +135,7 @@ pub enum Delivered {
     Failed,
 }
 
+/// What a provider reports about a message that the hub sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct MessageReported {
@@ -145,6 +152,7 @@ pub struct MessageReported {
     pub decision: Option<String>,
 }
 
+/// A button under a message. It opens an address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct Button {
@@ -258,6 +266,7 @@ pub enum Outcome {
     Dropped(String),
 }
 
+/// A message that the hub sent, or tried to send.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct MessageSent {
@@ -297,6 +306,7 @@ pub struct LinkClicked {
     pub show: Option<ShowRef>,
 }
 
+/// A promo code that the bot gave to somebody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct PromoIssued {

@@ -25,6 +25,7 @@ struct Raw {
     kpp: Option<String>,
 }
 
+/// Why a text is no tax number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TaxIdError {
     #[error("an INN has ten or twelve digits")]
@@ -72,10 +73,12 @@ impl TaxId {
         Ok(Self { inn, kpp })
     }
 
+    /// The INN: ten digits of a company, twelve of a sole trader.
     pub fn inn(&self) -> &str {
         &self.inn
     }
 
+    /// The KPP, which tells branches of one company apart.
     pub fn kpp(&self) -> Option<&str> {
         self.kpp.as_deref()
     }

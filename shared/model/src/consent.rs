@@ -9,6 +9,7 @@ use crate::{Identifier, Kind};
 /// Advertising: 38-FZ art. 18, GDPR art. 6(1)(a). Service letters (a moved show, a ticket) need none.
 pub const MARKETING: &str = "marketing";
 
+/// A way to write to somebody, or to call them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -20,6 +21,7 @@ pub enum Channel {
 }
 
 impl Channel {
+    /// Every channel.
     pub const ALL: [Self; 4] = [Self::Email, Self::Sms, Self::Call, Self::Messenger];
 
     /// Whether somebody is reached through this channel at such an identifier.
@@ -31,6 +33,7 @@ impl Channel {
         }
     }
 
+    /// The name in the config and in events.
     pub fn name(self) -> &'static str {
         match self {
             Self::Email => "email",

@@ -52,6 +52,7 @@ impl Message {
     }
 }
 
+/// What a line of a chat holds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageContent {
@@ -159,6 +160,7 @@ pub struct Conversation {
 }
 
 impl Conversation {
+    /// A chat in which nothing was said yet.
     pub fn of(chat: Identifier) -> Self {
         Self {
             chat,
@@ -352,6 +354,7 @@ impl TrackedLink {
         self.last_opened.filter(|at| !self.is_scanned(*at))
     }
 
+    /// What both tell of one link.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         let opened = [self.first_opened, other.first_opened];

@@ -22,6 +22,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The identifiers that it is about.
     pub fn identifiers(&self) -> BTreeSet<&Identifier> {
         match self {
             Self::SamePerson(one, other) | Self::DifferentPeople(one, other) => BTreeSet::from([one, other]),

@@ -11,6 +11,7 @@ use crate::phone::visible;
 #[serde(try_from = "String", into = "String")]
 pub struct Email(String);
 
+/// The text is no e-mail address.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("not an e-mail address")]
 pub struct EmailError;
@@ -50,6 +51,7 @@ impl Email {
         found
     }
 
+    /// The address as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -20,6 +20,7 @@ use crate::{
 /// The source under which a second CRM's contacts and deals are mirrored: its numbers are other numbers.
 pub const SECOND_CRM: &str = "second-crm";
 
+/// The version of CloudEvents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub enum SpecVersion {
@@ -63,6 +64,7 @@ pub struct Event {
 }
 
 impl Event {
+    /// An event of a source, without a trace id.
     pub fn new(source: &SourceName, id: EventId, time: Timestamp, body: Body) -> Self {
         let subject = body.subject();
         Self {
@@ -102,6 +104,7 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+/// What happened, by the type of the event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(tag = "type", content = "data")]
@@ -220,6 +223,7 @@ impl Body {
         }
     }
 
+    /// The type of the event, such as `stagedoor.order.paid.v1`.
     pub fn kind(&self) -> &'static str {
         match self {
             Body::FormSubmitted(_) => "stagedoor.form.submitted.v1",
@@ -280,6 +284,7 @@ impl Body {
         }
     }
 
+    /// The order, if the event tells the state of one.
     pub fn order(&self) -> Option<&OrderBody> {
         match self {
             Body::OrderPlaced(body)
@@ -333,6 +338,7 @@ pub struct FormSubmitted {
     pub labels: BTreeMap<String, String>,
 }
 
+/// An order changed. The state is asked from its ticket system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct OrderNoticed {
@@ -342,6 +348,7 @@ pub struct OrderNoticed {
     pub scope: Option<String>,
 }
 
+/// The state of an order, with its buyer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct OrderBody {
@@ -351,6 +358,7 @@ pub struct OrderBody {
     pub order: Order,
 }
 
+/// Money that was paid back, told by somebody else than the shop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct RefundReported {
@@ -360,6 +368,7 @@ pub struct RefundReported {
     pub detail: Refund,
 }
 
+/// Money that moved for an order, told by somebody else than the shop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct PaymentReported {
@@ -377,6 +386,7 @@ pub struct PaymentReported {
     pub detail: Payment,
 }
 
+/// A payment changed. The state is asked from its provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct PaymentNoticed {
@@ -385,6 +395,7 @@ pub struct PaymentNoticed {
     pub refund: bool,
 }
 
+/// What changed of a show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -393,12 +404,14 @@ pub enum ShowChange {
     Cancelled,
 }
 
+/// A provider changed a show: its date, or whether it takes place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct ShowChanged {
     pub show: ShowRef,
 }
 
+/// Somebody entered a segment or left it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct SegmentChanged {
@@ -448,16 +461,19 @@ impl fmt::Debug for Unrecognized {
 
 /// Kept beside `Body` so that builders need not name the record's types.
 impl OrderBody {
+    /// A body with this buyer and order.
     pub fn new(identifiers: BTreeSet<Identifier>, name: Option<String>, order: Order) -> Self {
         Self { identifiers, name, order }
     }
 
+    /// The tickets of the order.
     pub fn tickets(&self) -> &[Ticket] {
         &self.order.tickets
     }
 }
 
 impl FormSubmitted {
+    /// The step of the ladder that the cart or form stands for.
     pub fn rung(&self) -> Rung {
         if self.amount.is_some() { Rung::Cart } else { Rung::Interested }
     }

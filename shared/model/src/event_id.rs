@@ -23,6 +23,7 @@ impl EventId {
         Self(format!("{source}.{}", digest.get(..24).unwrap_or(&digest)))
     }
 
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -70,6 +71,7 @@ impl SourceName {
         }
     }
 
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

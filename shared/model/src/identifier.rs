@@ -201,6 +201,7 @@ pub struct Identifier {
     value: String,
 }
 
+/// Why a text is no identifier.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ParseIdentifierError {
     #[error("expected kind:value, for example phone:+79161234567 or email:anna@example.com")]
@@ -214,10 +215,12 @@ pub enum ParseIdentifierError {
 }
 
 impl Identifier {
+    /// The identifier of a phone.
     pub fn phone(phone: Phone) -> Self {
         Self { kind: Kind::Phone, scope: String::new(), value: phone.into() }
     }
 
+    /// The identifier of an e-mail address.
     pub fn email(email: Email) -> Self {
         Self { kind: Kind::Email, scope: String::new(), value: email.into() }
     }
@@ -274,14 +277,17 @@ impl Identifier {
         self.kind == Kind::Typed && !self.scope.is_empty()
     }
 
+    /// What it is: a phone, an order, a customer of a shop.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
+    /// Where it is unique, such as the name of a source. Empty if it is unique everywhere.
     pub fn scope(&self) -> &str {
         &self.scope
     }
 
+    /// The value within its kind and scope.
     pub fn value(&self) -> &str {
         &self.value
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Channel, Identifier, Timestamp};
 
+/// What became of a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -115,6 +116,7 @@ pub struct MailMessage {
 }
 
 impl MailMessage {
+    /// What one report tells of a letter.
     pub fn of(reported: &LetterReported, at: Timestamp) -> Self {
         let mut letter = Self {
             to: reported.to.clone(),
@@ -186,6 +188,7 @@ impl MailMessage {
         [self.opened_at, self.clicked_at()].into_iter().flatten().min()
     }
 
+    /// The channel that it went through: e-mail or SMS.
     pub fn channel(&self) -> Channel {
         if self.to.kind() == crate::Kind::Phone { Channel::Sms } else { Channel::Email }
     }

@@ -15,6 +15,7 @@ pub struct Money {
     pub currency: String,
 }
 
+/// Why a text is no amount of money.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum MoneyError {
     #[error("unknown currency, expected an ISO 4217 code such as RUB")]
@@ -112,6 +113,7 @@ impl Money {
         10_i64.pow(self.decimals())
     }
 
+    /// Another amount of the same currency, in minor units.
     #[must_use]
     pub fn with_minor(&self, minor: i64) -> Self {
         Self { minor, currency: self.currency.clone() }

@@ -17,6 +17,7 @@ pub enum OrderState {
     Cancelled,
 }
 
+/// A place at a show.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct Ticket {
@@ -38,6 +39,7 @@ pub struct Item {
     pub price: Money,
 }
 
+/// The direction of money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -60,6 +62,7 @@ pub struct Payment {
     pub amount: Money,
 }
 
+/// Money that was paid back for an order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct Refund {
@@ -190,6 +193,7 @@ impl Order {
         self.refunds.values().filter(|refund| !refund.moved || breakage::is_on("moved-money-is-refunded"))
     }
 
+    /// All that was paid back, in minor units.
     pub fn refunded_minor(&self) -> i64 {
         self.returned().map(|refund| refund.amount.minor).fold(0, i64::saturating_add)
     }

@@ -13,6 +13,7 @@ pub struct Phone(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Region(LibRegion);
 
+/// Why a text is no phone.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PhoneError {
     #[error("not a phone number")]
@@ -119,6 +120,7 @@ impl Phone {
         Ok(Self(plain.format_as(PhoneNumberFormat::E164).to_string()))
     }
 
+    /// The number in the form E.164, such as `+79161234567`.
     pub fn as_str(&self) -> &str {
         &self.0
     }

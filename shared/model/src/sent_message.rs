@@ -9,6 +9,7 @@ use crate::Timestamp;
 /// Messages of a chat whose reports are kept: those that the messenger may still tell of.
 const MESSAGES: usize = 24;
 
+/// A message of the hub, as a person's chat keeps it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SentMessage {
     /// The decision that it was sent for; `None` while only the messenger told of it.

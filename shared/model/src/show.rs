@@ -33,6 +33,7 @@ pub struct ShowRef {
 }
 
 impl ShowRef {
+    /// A show of which only the id is known.
     pub fn id(id: impl Into<String>) -> Self {
         Self { id: id.into(), title: None, city: None, starts_at: None, zone: None, offset: None }
     }

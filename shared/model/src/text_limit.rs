@@ -19,14 +19,17 @@ pub enum TextUnit {
 }
 
 impl TextLimit {
+    /// At most so many units of UTF-16.
     pub const fn utf16(most: usize) -> Self {
         Self { most, unit: TextUnit::Utf16 }
     }
 
+    /// At most so many bytes of UTF-8.
     pub const fn bytes(most: usize) -> Self {
         Self { most, unit: TextUnit::Bytes }
     }
 
+    /// The length of a text in the unit of the limit.
     pub fn length(self, text: &str) -> usize {
         text.chars().map(|c| self.of(c)).sum()
     }

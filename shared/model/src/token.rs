@@ -98,10 +98,12 @@ impl Token {
         &self.text
     }
 
+    /// The tag behind the token, if it has one.
     pub fn tag(&self) -> Option<&TokenTag> {
         self.tag.as_ref()
     }
 
+    /// The same token with a tag.
     #[must_use]
     pub fn tagged(&self, tag: TokenTag) -> Self {
         Self { text: self.text.clone(), tag: Some(tag) }
@@ -119,6 +121,7 @@ impl Token {
 
 /// The words that a link to WhatsApp fills in before its token: nobody said them.
 pub const FILLED_IN_RUSSIAN: &str = "Хочу промокод. Код моей ссылки:";
+/// The words of an English link, before the token.
 pub const FILLED_IN_ENGLISH: &str = "I would like the promo code. My link:";
 
 /// What a token says of itself.
@@ -180,6 +183,7 @@ impl JsonSchema for Token {
 pub struct LinkKey(Vec<u8>);
 
 impl LinkKey {
+    /// A key from its secret.
     pub fn new(secret: &str) -> Self {
         Self(secret.as_bytes().to_vec())
     }

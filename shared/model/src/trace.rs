@@ -56,6 +56,7 @@ impl TraceParent {
         Self(format!("00-{trace}-{}-01", rest.get(..16).unwrap_or(rest)))
     }
 
+    /// The text of the header.
     pub fn as_str(&self) -> &str {
         &self.0
     }
