@@ -1,10 +1,8 @@
-use crate::{Language, catalogue};
-
 /// A text of the catalogues with its arguments. It has no language yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
-    key: &'static str,
-    args: Vec<(&'static str, Arg)>,
+    pub(crate) key: &'static str,
+    pub(crate) args: Vec<(&'static str, Arg)>,
 }
 
 /// An argument of a text.
@@ -29,24 +27,6 @@ impl Text {
     /// Makes a text. Only the functions of the subjects call this, so that keys and arguments exist.
     pub(crate) fn new(key: &'static str, args: Vec<(&'static str, Arg)>) -> Self {
         Self { key, args }
-    }
-
-    /// Returns the text in a language. If the catalogue lacks the text, its key appears.
-    pub fn to(&self, language: Language) -> String {
-        catalogue::format(language, self.key, &self.args)
-    }
-
-    /// Returns what stands before and after the argument [`MARK`], to find that argument in a text that was written
-    /// before.
-    pub fn around(&self, language: Language) -> (String, String) {
-        let text = self.to(language);
-        let (before, after) = text.split_once(MARK).unwrap_or((&text, ""));
-        (before.to_owned(), after.to_owned())
-    }
-
-    /// Returns the text in every language.
-    pub fn to_all(&self) -> [(Language, String); 2] {
-        Language::ALL.map(|language| (language, self.to(language)))
     }
 }
 
