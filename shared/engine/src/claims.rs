@@ -10,24 +10,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Decision, Fact, Identifier, Kind, Record, Timestamp, Verdict, breakage};
+use stagedoor_model::{Fact, Identifier, Kind, Record, Timestamp, Verdict, breakage};
 use stagedoor_texts::tasks;
 
-use crate::{BlockedJoin, GuardReason, Guards, Person, cluster::UnionFind, identity, money::Trouble};
-
-/// The method of a consent that was confirmed through the link of a letter.
-const CONFIRMED: &str = "double-opt-in";
-
-/// True if a record is more than claims, or a CRM row that was made for them.
-pub(crate) fn proves(record: &Record) -> bool {
-    !is_claimed(record) && !matches!(record.fact, Fact::CrmContact { .. } | Fact::CrmLead { .. })
-}
-
-/// True if a record is a form without any proven strong identifier.
-pub(crate) fn is_claimed(record: &Record) -> bool {
-    let is_strong = |one: &Identifier| one.kind().is_strong();
-    matches!(record.fact, Fact::Submission(_)) && !record.claims.is_empty() && !record.identifiers.iter().any(is_strong)
-}
+use crate::{
+    BlockedJoin, GuardReason, Guards, Person,
+    cluster::UnionFind,
+    decisions,
+    money::Trouble,
+    proofs::{is_claimed, is_confirmation},
+};
 
 /// Joins forms by what they claim, until one of their claims is confirmed.
 pub(crate) fn join_forms(
@@ -43,7 +35,7 @@ pub(crate) fn join_forms(
     let mut confirmed = confirmations(records);
     confirmed.sort();
     let mut confirmed = confirmed.into_iter().peekable();
-    let mut leads = UnionFind::new(guards, identity::apart(records));
+    let mut leads = UnionFind::new(guards, decisions::apart(records));
     for form in &forms {
         while let Some((_, named)) = confirmed.next_if(|(at, _)| *at < form.at) {
             seal(&mut leads, clusters, &named);
@@ -85,17 +77,12 @@ fn confirmations(records: &[&Record]) -> Vec<(Timestamp, BTreeSet<Identifier>)> 
         return vec![];
     }
     let addresses = addresses_of_links(records);
-    let decided = identity::decisions(records).into_iter().filter_map(|(at, _, verdict)| match verdict {
+    let decided = decisions::decisions(records).into_iter().filter_map(|(at, _, verdict)| match verdict {
         Verdict::SamePerson(one, other) => Some((at, BTreeSet::from([one.clone(), other.clone()]))),
         _ => None,
     });
     let confirmed = records.iter().filter_map(|record| Some((record.at, confirmed_by(record, &addresses)?)));
     decided.chain(confirmed).collect()
-}
-
-/// True if a record confirms an address through the link of a letter.
-pub(crate) fn is_confirmation(record: &Record) -> bool {
-    matches!(&record.fact, Fact::Consent(said) if said.decision == Decision::Confirmed && said.method == CONFIRMED)
 }
 
 /// Returns the e-mails that a record confirms.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Identifier, Kind, Record, RecordKey, Timestamp};
 
-use crate::{BlockedJoin, Cluster, GuardReason, Guards, claims};
+use crate::{BlockedJoin, Cluster, GuardReason, Guards, proofs};
 
 /// A cluster with the counts that the guards need. They are kept up to date instead of counted anew.
 #[derive(Default)]
@@ -57,6 +57,7 @@ pub(crate) struct UnionFind<'p> {
 }
 
 impl<'p> UnionFind<'p> {
+    /// An algorithm without records. `apart`: pairs that a manager assigned to two people.
     pub fn new(guards: &'p Guards, apart: Vec<(Identifier, Identifier)>) -> Self {
         Self {
             guards,
@@ -100,7 +101,7 @@ impl<'p> UnionFind<'p> {
         let id = self.records.len();
         let cluster = Cluster { records: BTreeSet::from([record.key.clone()]), identifiers: BTreeSet::new() };
         let oldest = Some((record.at, record.key.clone()));
-        let (is_proven, is_somebody) = (claims::proves(record), record.is_of_somebody());
+        let (is_proven, is_somebody) = (proofs::proves(record), record.is_of_somebody());
         let claims = record.claims.clone();
         self.clusters.insert(id, Grown { cluster, oldest, claims, is_proven, is_somebody, ..Grown::default() });
         self.records.insert(record.key.clone(), id);

@@ -1,11 +1,13 @@
 //! Folds records into people. The functions are pure: the same input gives the same output.
 
+use crate::PathStep;
+use crate::later::fact_of;
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Fact, Identifier, Record, RecordKey, Verdict};
 
 use crate::{
-    BlockedJoin, GuardReason, Guards, Later, Person, PersonId, bounds, consent, handed_on, later, partings, partition,
+    BlockedJoin, GuardReason, Guards, Later, Person, PersonId, bounds, consent, handed_on, partings, partition,
     shared_identifiers::lifts,
 };
 
@@ -238,7 +240,7 @@ fn successors(
         .collect();
     partings::settle_absorbed(&mut after, &cluster_of, &earlier);
     partings::remember_partings(&mut after, &cluster_of, before);
-    later::settle(&mut after, before);
+    move_later(&mut after, before);
     after
 }
 
@@ -352,5 +354,20 @@ fn name_blocked_with(people: &mut [Person], folded: &mut Folded, known_shared: &
     }
     for person in people {
         person.blocked_with = near.remove(&person.id).unwrap_or_default();
+    }
+}
+
+/// Moves the kept values of a record along with the record, even to another person.
+fn move_later(after: &mut [Person], before: &BTreeMap<PersonId, Person>) {
+    let kept = || before.values().flat_map(|person| &person.later.0);
+    if kept().next().is_none() {
+        return;
+    }
+    let known: BTreeSet<RecordKey> = after.iter().flat_map(|person| person.records.keys().cloned()).collect();
+    for person in after {
+        let Person { records, later, .. } = person;
+        later.0.retain(|(path, _)| fact_of(path).is_none_or(|key| !known.contains(&key)));
+        let own = |path: &[PathStep]| fact_of(path).is_some_and(|key| records.contains_key(&key));
+        later.0.extend(kept().filter(|(path, _)| own(path)).cloned());
     }
 }

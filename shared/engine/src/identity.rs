@@ -4,41 +4,18 @@
 //! The result depends on the set of records alone, never on the order in which they arrive: identifiers are weighed by
 //! the time of their record.
 
+use crate::GuardReason;
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey, Timestamp, Verdict, breakage};
+use stagedoor_model::{Fact, Identifier, Kind, Record, Verdict, breakage};
 
 use crate::{
-    claims,
+    BlockedJoin, Cluster, Guards, claims,
     cluster::UnionFind,
+    decisions::{apart, decisions},
     link_rules, order_numbers,
     shared_identifiers::{crowds, is_typed},
 };
-
-/// The limits that decide whether an identifier may join two people.
-#[derive(Debug, Clone)]
-pub struct Guards {
-    /// The highest number of phones of one person.
-    pub phones: usize,
-    /// The highest number of e-mails of one person.
-    pub emails: usize,
-    /// A phone with more e-mails than this is a shared identifier and joins nobody. So is an e-mail with more phones
-    /// than this. The same limit holds for the customers of one shop and for chats.
-    pub crowd: usize,
-    /// A phone or an e-mail that came alone with more names than this is a shared identifier, too.
-    pub names: usize,
-    /// A personal link that more chats than this came through counts as published and joins nobody.
-    pub published: usize,
-    /// Values that name nobody: `+7 999 999-99-99`, `test@…`, the phone of the box office.
-    pub blocked: BTreeSet<Identifier>,
-}
-
-impl Default for Guards {
-    fn default() -> Self {
-        Self { phones: 5, emails: 5, crowd: 8, names: 12, published: 50, blocked: BTreeSet::new() }
-    }
-}
 
 impl Guards {
     /// True if an identifier of a record leads to other records that hold it. `known_shared` holds the marks of shared
@@ -67,49 +44,6 @@ pub fn looked_up(record: &Record) -> BTreeSet<Identifier> {
         all.extend(typed.collect::<Vec<_>>());
     }
     all
-}
-
-/// The reason why a guard does not join two people who share an identifier.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GuardReason {
-    /// Together they have more phones than [`Guards::phones`].
-    TooManyPhones,
-    /// Together they have more e-mails than [`Guards::emails`].
-    TooManyEmails,
-    /// The two sides hold different values of a kind that a person has only one of. The fields are the kind and its
-    /// scope.
-    TwoOf(Kind, String),
-    /// A chat came through a personal link that another chat had used before, from another browser.
-    LinkUsedBefore,
-    /// A chat came through a personal link after the link's expiry.
-    LinkExpired,
-    /// A chat came through a personal link, but gave another phone, e-mail or customer id than the link's owner has.
-    LinkOfAnother(Kind),
-    /// A manager decided that they are two people.
-    Decided,
-    /// One side only typed the identifier, and another person proves that it is theirs.
-    Claimed,
-}
-
-/// Two people who share an identifier and are kept apart by a guard.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct BlockedJoin {
-    /// The record whose identifier did not join.
-    pub record: RecordKey,
-    /// The shared identifier.
-    pub identifier: Identifier,
-    /// The reason of the guard.
-    pub why: GuardReason,
-}
-
-/// The records of one person, and the identifiers that hold them together.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Cluster {
-    /// The keys of its records.
-    pub records: BTreeSet<RecordKey>,
-    /// The identifiers that lead to it.
-    pub identifiers: BTreeSet<Identifier>,
 }
 
 /// Records, split into people.
@@ -159,30 +93,6 @@ pub fn partition<'a>(
 // Identifiers from the CRM's mirror are weighed after what people did themselves, because managers paste values.
 fn trust(record: &Record) -> u8 {
     u8::from(record.key.0.starts_with("crm-") || record.beside.is_some())
-}
-
-/// The decisions of managers, the latest first. Of two decisions about one pair, only the later one counts.
-pub(crate) fn decisions<'r>(records: &[&'r Record]) -> Vec<(Timestamp, &'r RecordKey, &'r Verdict)> {
-    let decided = records.iter().filter_map(|record| match &record.fact {
-        Fact::Decided { at, verdict } => Some((*at, &record.key, verdict)),
-        _ => None,
-    });
-    let mut decisions: Vec<_> = decided.collect();
-    decisions.sort_by(|a, b| b.cmp(a));
-    let mut pairs = BTreeSet::new();
-    decisions.retain(|(_, _, verdict)| pairs.insert(verdict.identifiers()));
-    decisions
-}
-
-pub(crate) fn apart(records: &[&Record]) -> Vec<(Identifier, Identifier)> {
-    let pair = |verdict: &Verdict| match verdict {
-        Verdict::DifferentPeople(one, other) if one != other => Some((one.clone(), other.clone())),
-        _ => None,
-    };
-    if breakage::is_on("part-ignored") {
-        return vec![];
-    }
-    decisions(records).into_iter().filter_map(|(_, _, verdict)| pair(verdict)).collect()
 }
 
 /// Joins people whom a manager declared one person. It overrides every guard except the decision of another manager.

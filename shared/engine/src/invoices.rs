@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use stagedoor_model::{Company, Fact, Order, OrderState, Submission, Timestamp, breakage};
 use stagedoor_texts::{Language, Text, invoices as texts};
 
-use crate::{Catalog, Payments, Person, PersonId, Settlement, Settlements, ShowKey, words};
+use crate::{Catalog, Invoicing, Payments, Person, PersonId, Settlement, Settlements, ShowKey, words};
 
 /// A company as the CRM should hold it. Managers own the fields of an existing company, so the hub fills only empty
 /// ones.
@@ -37,17 +37,6 @@ impl CompanyDraft {
             domains: domains.clone(),
         }
     }
-}
-
-/// The rules for invoices, as the config has them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Invoicing {
-    /// The organisation on invoices of single visitors. An invoice must have one.
-    pub visitors: String,
-    /// The VAT that prices include, in hundredths of a per cent. If `None`, invoices show no VAT line.
-    pub vat: Option<u32>,
-    /// The days to pay in, for an order without a date of its own.
-    pub days: i64,
 }
 
 /// One line of an invoice.

@@ -1,12 +1,8 @@
 //! Data that a later version stored and this version does not know. The data are kept beside the document and written
 //! back with it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::{Map, Value};
 use stagedoor_model::RecordKey;
-
-use crate::{Person, PersonId};
 
 /// The field of a person that holds their records.
 const RECORDS: &str = "records";
@@ -23,7 +19,7 @@ pub enum PathStep {
 
 /// Unknown values, each with its path in a stored document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Later(Vec<(Vec<PathStep>, Value)>);
+pub struct Later(pub(crate) Vec<(Vec<PathStep>, Value)>);
 
 impl Later {
     /// True if nothing is kept.
@@ -81,25 +77,10 @@ impl Later {
 }
 
 /// Returns the key of the record that a path leads into.
-fn fact_of(path: &[PathStep]) -> Option<RecordKey> {
+pub(crate) fn fact_of(path: &[PathStep]) -> Option<RecordKey> {
     match path {
         [PathStep::Field(first), PathStep::Field(key), ..] if first == RECORDS => Some(RecordKey(key.clone())),
         _ => None,
-    }
-}
-
-/// Moves the kept values of a record along with the record, even to another person.
-pub(crate) fn settle(after: &mut [Person], before: &BTreeMap<PersonId, Person>) {
-    let kept = || before.values().flat_map(|person| &person.later.0);
-    if kept().next().is_none() {
-        return;
-    }
-    let known: BTreeSet<RecordKey> = after.iter().flat_map(|person| person.records.keys().cloned()).collect();
-    for person in after {
-        let Person { records, later, .. } = person;
-        later.0.retain(|(path, _)| fact_of(path).is_none_or(|key| !known.contains(&key)));
-        let own = |path: &[PathStep]| fact_of(path).is_some_and(|key| records.contains_key(&key));
-        later.0.extend(kept().filter(|(path, _)| own(path)).cloned());
     }
 }
 

@@ -14,6 +14,7 @@ impl Localised {
         own.or_else(|| self.0.get("ru")).or_else(|| self.0.values().next()).map_or("", String::as_str)
     }
 
+    /// True if it has no text in any language.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

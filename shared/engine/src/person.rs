@@ -1,7 +1,6 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
-    fmt,
 };
 
 use serde::{Deserialize, Serialize};
@@ -9,46 +8,8 @@ use stagedoor_model::{
     Conversation, Email, Fact, Identifier, Kind, Messenger, Phone, Promo, Record, RecordKey, Rung, SECOND_CRM,
     SourceName, Submission, Timestamp, TrackedLink, Verdict, breakage, clean_name,
 };
-use uuid::Uuid;
 
-use crate::{Entry, Later, claims};
-
-/// Id of a person. It is derived from the first record that named the person, so that the same facts give the same
-/// id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct PersonId(Uuid);
-
-impl PersonId {
-    /// Derives the id from the key of the first record.
-    pub fn of(origin: &RecordKey) -> Self {
-        Self(Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("stagedoor:{}", origin.0).as_bytes()))
-    }
-
-    /// Returns the bytes of the UUID.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-
-    /// Reads an id from the bytes of its UUID.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
-
-    /// Parses the text form of an id.
-    ///
-    /// # Errors
-    /// Returns an error if `text` is not a UUID.
-    pub fn parse(text: &str) -> Result<Self, uuid::Error> {
-        Uuid::parse_str(text).map(Self)
-    }
-}
-
-impl fmt::Display for PersonId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use crate::{Entry, Later, PersonId, proofs};
 
 /// Returns the two identifiers that a manager called one person.
 fn same_person(record: &Record) -> Option<BTreeSet<&Identifier>> {
@@ -100,7 +61,7 @@ impl Person {
         let (mut proven, mut told, mut claimed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let (mut joined, mut is_confirmed) = (Vec::new(), false);
         for record in self.records.values() {
-            is_confirmed |= claims::is_confirmation(record);
+            is_confirmed |= proofs::is_confirmation(record);
             claimed.extend(&record.claims);
             if record.is_of_somebody() { &mut proven } else { &mut told }.extend(&record.identifiers);
             joined.extend(same_person(record));
@@ -290,7 +251,7 @@ impl Person {
 
     /// Returns true if a shop, a signed form, a messenger or the like proves a phone or e-mail of the person.
     fn is_proven_by_more_than_forms(&self) -> bool {
-        let proves = |record: &Record| crate::claims::proves(record) && record.is_of_somebody();
+        let proves = |record: &Record| crate::proofs::proves(record) && record.is_of_somebody();
         let strong = |record: &Record| record.identifiers.iter().any(|one| one.kind().is_strong());
         self.records.values().any(|record| proves(record) && strong(record))
             && !breakage::is_on("confirmed-form-brings-all")
@@ -308,7 +269,7 @@ impl Person {
         for record in self.records.values() {
             // The message that joined the form proves its own address, but nothing else that a stranger typed beside
             // it.
-            let is_shown = with_claims && !(is_proven && crate::claims::is_claimed(record) && !is_decided(record));
+            let is_shown = with_claims && !(is_proven && crate::proofs::is_claimed(record) && !is_decided(record));
             let claims = record.claims.iter().filter(|one| is_shown && !contested(one));
             let confirmed = self.confirmed_by(record, &named).into_iter().flatten();
             let told = record.identifiers.iter().filter(|one| with_claims || proven.contains(one));

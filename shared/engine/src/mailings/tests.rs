@@ -1,3 +1,5 @@
+use crate::MailingLimits;
+use crate::MailingState;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;

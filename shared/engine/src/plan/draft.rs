@@ -7,8 +7,8 @@ use stagedoor_model::Timestamp;
 use stagedoor_texts::{Language, crm};
 
 use crate::{
-    Chats, CompanyDraft, Digest, InvoiceDraft, Marketing, NoteDraft, Payments, PersonId, ShowKey, Stage, StageGuard,
-    TaskDraft,
+    Chats, CompanyDraft, CrmState, Digest, InvoiceDraft, Marketing, NoteDraft, Payments, PersonId, ShowKey, Stage,
+    StageGuard, TaskDraft,
 };
 
 /// A contact as the CRM should hold it.
@@ -228,4 +228,25 @@ fn is_usual(language: &Language) -> bool {
 
 fn is_zero(value: &i64) -> bool {
     *value == 0
+}
+
+impl CrmState {
+    /// Clears the reasons of rows that no longer need a write. Returns true if there were any.
+    pub fn release_held(&mut self, plan: &Plan) -> bool {
+        let is_over = plan.is_empty() && self.contact.held.take().is_some();
+        // Without a living contact, no deal is planned, and the deals wait as before.
+        if plan.contact.is_none() {
+            return is_over;
+        }
+        let is_planned = |show: &ShowKey| {
+            plan.steps.iter().any(|(step, _)| match step {
+                Step::CreateDeal(draft) | Step::UpdateDeal(_, draft) | Step::CloseDouble(_, draft) => {
+                    draft.show == *show
+                }
+                _ => false,
+            })
+        };
+        let over = self.deals.iter_mut().filter(|(show, deal)| deal.held.is_some() && !is_planned(show));
+        over.map(|(_, deal)| deal.held = None).count() > 0 || is_over
+    }
 }

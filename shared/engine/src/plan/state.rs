@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use stagedoor_model::{Timestamp, breakage};
 
-use super::{Plan, Step};
 use crate::{
-    Later, MailingState, NoteDraft, PersonId, ShowKey, Stage, TaskDraft, list_membership::Places, segments::Looked,
+    Later, MailingState, NoteDraft, PersonId, ShowKey, Stage, TaskDraft, list_place::Places, segments::Looked,
 };
 
 /// A hash of what was last sent, so that nothing is sent twice. It has 16 hex digits.
@@ -408,25 +407,6 @@ impl CrmState {
         let second = self.second.iter().flat_map(|second| second.held());
         let deals = self.deals.values().filter_map(|deal| deal.held.as_ref());
         self.contact.held.iter().chain(deals).chain(second).collect()
-    }
-
-    /// Clears the reasons of rows that no longer need a write. Returns true if there were any.
-    pub fn release_held(&mut self, plan: &Plan) -> bool {
-        let is_over = plan.is_empty() && self.contact.held.take().is_some();
-        // Without a living contact, no deal is planned, and the deals wait as before.
-        if plan.contact.is_none() {
-            return is_over;
-        }
-        let is_planned = |show: &ShowKey| {
-            plan.steps.iter().any(|(step, _)| match step {
-                Step::CreateDeal(draft) | Step::UpdateDeal(_, draft) | Step::CloseDouble(_, draft) => {
-                    draft.show == *show
-                }
-                _ => false,
-            })
-        };
-        let over = self.deals.iter_mut().filter(|(show, deal)| deal.held.is_some() && !is_planned(show));
-        over.map(|(_, deal)| deal.held = None).count() > 0 || is_over
     }
 
     /// Clears what is shown to people. The state of the person into whom this one was joined shows it from now on.

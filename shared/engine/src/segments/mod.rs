@@ -3,6 +3,7 @@
 
 mod language;
 mod parse;
+mod segment;
 mod traits;
 
 use std::{
@@ -14,20 +15,11 @@ pub(crate) use language::Test;
 use language::{Count, Moment, Text};
 pub use language::{Facets, Rule, Wrong};
 pub use parse::{parse, parse_of_deal};
+pub use segment::Segment;
 use stagedoor_model::{LeadChanged, Timestamp};
 pub use traits::{DealTraits, LetterTraits, Looked, Traits};
 
 use crate::Mailing;
-
-/// A named rule of the config.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Segment {
-    pub name: String,
-    pub title: String,
-    /// The text of the rule in the config.
-    pub text: String,
-    pub rule: Rule,
-}
 
 /// The segments of a person at an instant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
