@@ -13,8 +13,8 @@ use toml::de::DeTable;
 
 use crate::{
     Configured,
+    reader::{Reader, Value, spot},
     secrets::SECRET,
-    validate::{Reader, Value, spot},
 };
 
 #[derive(Debug, Deserialize)]

@@ -13,9 +13,8 @@ use toml::de::DeTable;
 
 use crate::{
     MailerConfig, MailerProvider,
-    conversation::table,
+    reader::{Reader, Reading, spot, table},
     schema::{ConsentSection, ListSection, MailerSection, ReportSection, SegmentSection},
-    validate::{Reader, Reading, spot},
 };
 
 impl Reader<'_> {

@@ -4,10 +4,7 @@ use serde_json::Value as Json;
 use stagedoor_model::breakage;
 use toml::de::{DeTable, DeValue};
 
-use crate::{
-    conversation::table,
-    validate::{Reader, Value, spot},
-};
+use crate::reader::{Reader, Value, spot, table};
 
 /// Sections and keys, with the lowest and highest working number.
 const SECTIONS: [(&str, &str, i64, i64); 17] = [

@@ -14,8 +14,8 @@ use crate::{
     Reading,
     conversation::{localised, strange_place},
     hub::HubRead,
+    reader::{Reader, spot},
     schema::Text,
-    validate::{Reader, spot},
 };
 
 #[derive(Debug, Deserialize)]

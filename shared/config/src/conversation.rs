@@ -15,8 +15,8 @@ use crate::{
     SmsConfig, SmsProvider,
     hub::HubRead,
     labels::{Shortest, menu_mistake},
+    reader::{Reader, Value, spot, table},
     schema::{CampaignSection, ReplyAsk, ReplyOn, ReplySection, SmsSection, Text},
-    validate::{Reader, Value, spot},
 };
 
 /// Placeholders in the text of a reply.
@@ -27,13 +27,6 @@ pub(crate) fn localised(text: Text) -> Localised {
         Text::Russian(text) => Localised(BTreeMap::from([("ru".to_owned(), text)])),
         Text::Each(all) => Localised(all),
     }
-}
-
-pub(crate) type Table<'r, 'd> = Vec<(String, &'r Value<'d>)>;
-
-pub(crate) fn table<'r, 'd>(root: &'r DeTable<'d>, name: &str) -> Table<'r, 'd> {
-    let table = root.get(name).and_then(|value| value.get_ref().as_table());
-    table.into_iter().flatten().map(|(key, value)| (key.get_ref().to_string(), value)).collect()
 }
 
 impl Reader<'_> {

@@ -10,8 +10,8 @@ use toml::de::DeTable;
 
 use crate::{
     Credentials, CrmConfig, CrmKind,
+    reader::{Reader, Value, spot},
     schema::{CrmSection, InvoiceSection},
-    validate::{Reader, Value, spot},
 };
 
 impl Reader<'_> {

@@ -1,5 +1,6 @@
 //! `[hub]`: addresses and keys, and what an address that strangers can reach requires.
 
+use crate::Listeners;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
@@ -9,24 +10,10 @@ use toml::de::DeTable;
 
 use crate::{
     Configured,
+    reader::{Reader, Reading, spot},
     schema_hub::HubSection,
     secrets::{KEY, SECRET},
-    validate::{Reader, Reading, spot},
 };
-
-/// Addresses of the command line. They override those of the file.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Listeners {
-    pub hub: Option<SocketAddr>,
-    pub console: Option<SocketAddr>,
-}
-
-impl Listeners {
-    /// The addresses for webhooks and for the console.
-    pub(crate) fn of(self, section: &HubSection) -> (SocketAddr, SocketAddr) {
-        (self.hub.unwrap_or(section.listen), self.console.unwrap_or(section.console))
-    }
-}
 
 pub(crate) struct HubRead {
     pub section: HubSection,

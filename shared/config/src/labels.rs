@@ -4,7 +4,7 @@ use stagedoor_engine::Localised;
 use stagedoor_model::{Messenger, TextLimit, breakage};
 use toml::de::DeTable;
 
-use crate::conversation::table;
+use crate::reader::table;
 
 /// Maximum length of a menu line in characters.
 pub(crate) const MENU_LINE: usize = 100;

@@ -10,12 +10,12 @@ use toml::de::DeTable;
 
 use crate::{
     SmtpConfig,
-    conversation::{localised, strange_place, table},
+    conversation::{localised, strange_place},
     hub::HubRead,
     labels::Shortest,
+    reader::{Reader, Value, spot, table},
     schema::Text,
     schema_mailings::{Encryption, MailingPurpose, MailingSection, MannersSection, SmtpSection, VariantSection},
-    validate::{Reader, Value, spot},
 };
 
 /// Placeholders in the texts of a mailing.

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 
 use crate::{
     Configured,
-    validate::{Reader, spot},
+    reader::{Reader, spot},
 };
 
 impl Reader<'_> {

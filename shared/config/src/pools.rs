@@ -8,10 +8,9 @@ use stagedoor_webhook::Secret;
 use toml::de::DeTable;
 
 use crate::{
-    conversation::table,
     hub::HubRead,
+    reader::{Reader, Value, spot, table},
     schema::PromoSection,
-    validate::{Reader, Value, spot},
 };
 
 /// Maximum number of codes that a pool draws. It is more than a stadium has seats.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::de::DeTable;
 
-use crate::validate::{Reader, spot};
+use crate::reader::{Reader, spot};
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]

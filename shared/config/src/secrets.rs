@@ -1,10 +1,4 @@
-use std::ops::Range;
-
 use serde_json::Value;
-use stagedoor_model::breakage;
-use stagedoor_webhook::Secret;
-
-use crate::validate::Reader;
 
 /// Minimum length in bytes of a secret in a path, of a token and of a webhook's key: 128 bits if it is drawn.
 pub(crate) const SECRET: usize = 16;
@@ -12,7 +6,7 @@ pub(crate) const SECRET: usize = 16;
 pub(crate) const KEY: usize = 32;
 
 /// The error of a secret with fewer than `least` bytes.
-fn too_short(length: usize, least: usize) -> String {
+pub(crate) fn too_short(length: usize, least: usize) -> String {
     let used = if least == KEY { "; docs/security.md says what changes with a key in use" } else { "" };
     format!("has {length} bytes, at least {least} are needed; make another with `openssl rand -hex 32`{used}")
 }
@@ -70,41 +64,5 @@ pub fn resolve_options(options: &mut Value, secrets: &dyn Secrets, errors: &mut 
         Value::Array(items) => items.iter_mut().for_each(|item| resolve_options(item, secrets, errors)),
         Value::Object(map) => map.values_mut().for_each(|item| resolve_options(item, secrets, errors)),
         _ => {}
-    }
-}
-
-impl Reader<'_> {
-    pub(crate) fn secret(&mut self, reference: &str, span: Range<usize>, place: &str) -> Option<Secret> {
-        self.secret_of(reference, span, place, 0)
-    }
-
-    /// Resolves a secret that the organiser creates. Fewer than `least` bytes are an error. A `dev:` secret may be
-    /// short, because it protects nothing that a stranger could reach.
-    pub(crate) fn secret_of(
-        &mut self,
-        reference: &str,
-        span: Range<usize>,
-        place: &str,
-        least: usize,
-    ) -> Option<Secret> {
-        match self.secrets.resolve(reference) {
-            Ok(secret) => {
-                // The last line of a PEM certificate ends with a line break.
-                let has_spaces = secret.trim() != secret && !secret.contains("-----BEGIN ");
-                if has_spaces && self.reading.checks_secrets() && !breakage::is_on("secrets-of-any-shape") {
-                    let what = "begins or ends with white space, such as the end of a line: take it away";
-                    self.errors.note(span.clone(), place, what);
-                }
-                let is_short = secret.len() < least && !breakage::is_on("short-secrets");
-                if is_short && self.reading.checks_secrets() && !reference.starts_with("dev:") {
-                    self.errors.note(span, place, too_short(secret.len(), least));
-                }
-                Some(Secret::new(&secret))
-            }
-            Err(error) => {
-                self.errors.note(span, place, error);
-                None
-            }
-        }
     }
 }

@@ -7,8 +7,8 @@ use stagedoor_model::Timestamp;
 use toml::de::DeTable;
 
 use crate::{
+    reader::{Reader, spot},
     schema::{PipelineSection, ShowSection},
-    validate::{Reader, spot},
 };
 
 impl Reader<'_> {
