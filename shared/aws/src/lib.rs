@@ -5,6 +5,8 @@ mod dynamo;
 mod function;
 mod metrics;
 #[cfg(feature = "operator")]
+mod oldest;
+#[cfg(feature = "operator")]
 mod operator;
 mod queue;
 mod secrets;

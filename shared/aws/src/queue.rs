@@ -205,7 +205,7 @@ impl Queue for SqsQueue {
         #[cfg(feature = "operator")]
         {
             let name = self.url.rsplit('/').next().unwrap_or("");
-            Ok(crate::operator::oldest(&self.config, name).await)
+            Ok(crate::oldest::oldest(&self.config, name).await)
         }
         #[cfg(not(feature = "operator"))]
         Ok(None)

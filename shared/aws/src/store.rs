@@ -8,6 +8,7 @@ mod documents;
 mod erase;
 mod journal;
 mod key_values;
+mod page_keys;
 mod pages;
 mod parts;
 mod rechecks;
@@ -81,7 +82,7 @@ pub(crate) fn expires(at: Timestamp) -> (&'static str, AttributeValue) {
 pub(crate) fn unique() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{:x}-{:x}-{n:x}", pages::now().as_nanosecond(), std::process::id())
+    format!("{:x}-{:x}-{n:x}", page_keys::now().as_nanosecond(), std::process::id())
 }
 
 fn person_id(text: &str) -> Result<PersonId> {
@@ -359,7 +360,7 @@ impl DirtyPeople for DynamoStore {
     }
 
     async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
-        self.wait(&people.into_iter().map(|id| (id, [0; 16])).collect(), pages::now()).await
+        self.wait(&people.into_iter().map(|id| (id, [0; 16])).collect(), page_keys::now()).await
     }
 }
 
@@ -468,7 +469,7 @@ impl Admin for DynamoStore {
     async fn sweep(&self, _: Timestamp, _: Option<Timestamp>) -> Result<u64> {
         // Rows of pages that a crash left behind go, too.
         self.longest_wait().await?;
-        self.sweep_writings(pages::now()).await.map(|()| 0)
+        self.sweep_writings(page_keys::now()).await.map(|()| 0)
     }
 
     async fn totals(&self) -> Result<Totals> {

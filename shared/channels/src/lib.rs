@@ -2,6 +2,7 @@
 //! after a lost answer.
 
 mod alarm_hook;
+mod button;
 mod call;
 mod max;
 mod messenger;
@@ -17,7 +18,7 @@ mod whatsapp;
 use std::{collections::BTreeMap, sync::Arc};
 
 use stagedoor_config::{Config, SmsProvider};
-use stagedoor_model::{Messenger, MessengerInfo, SourceName, TextLimit};
+use stagedoor_model::{Messenger, SourceName};
 use stagedoor_ports::Channel;
 use stagedoor_webhook::Source;
 
@@ -73,14 +74,4 @@ pub fn channels(config: &Config) -> Result<BTreeMap<SourceName, Arc<dyn Channel>
         channels.insert(SourceName::new(SMS)?, channel);
     }
     Ok(channels)
-}
-
-/// A button's label, shortened with a mark if it exceeds the messenger's limit. `check-config` refuses such labels.
-fn label(text: &str, messenger: &MessengerInfo) -> String {
-    messenger.label.map_or_else(|| text.to_owned(), |most| TextLimit::utf16(most).shortened(text))
-}
-
-/// The text followed by an address. `outreach` has left room for it.
-fn with_address(text: &str, between: char, url: &str) -> String {
-    format!("{text}{between}{url}")
 }

@@ -19,8 +19,8 @@ use stagedoor_ports::{Channel, Sending, Webhook};
 use stagedoor_webhook::{Secret, Source};
 
 use crate::{
+    button::label,
     call::{Answer, Caller, option},
-    label,
 };
 
 const OWN: &MessengerInfo = Messenger::Max.info();

@@ -12,8 +12,8 @@ use stagedoor_ports::{Channel, Sending};
 use stagedoor_webhook::Source;
 
 use crate::{
+    button::{label, with_address},
     call::{Answer, Caller, option},
-    label, with_address,
 };
 
 struct Page {

@@ -12,8 +12,8 @@ use stagedoor_model::{MessageDecided, TextLimit, breakage};
 use stagedoor_ports::{Channel, Sending, Settled};
 
 use crate::{
+    button::with_address,
     call::{Answer, Caller},
-    with_address,
 };
 
 /// Client of smsc.ru.

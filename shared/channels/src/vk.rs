@@ -12,8 +12,8 @@ use stagedoor_ports::{Channel, Sending, Settled};
 use stagedoor_webhook::Source;
 
 use crate::{
+    button::label,
     call::{Answer, Caller, option},
-    label,
 };
 
 const VERSION: &str = "5.199";

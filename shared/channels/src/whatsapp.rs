@@ -11,8 +11,8 @@ use stagedoor_ports::{Channel, Sending, Settled};
 use stagedoor_webhook::Source;
 
 use crate::{
+    button::{label, with_address},
     call::{Answer, Caller, option},
-    label, with_address,
 };
 
 const OWN: &MessengerInfo = Messenger::Whatsapp.info();

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use stagedoor_model::Identifier;
 use stagedoor_ports::Result;
 
-use crate::{database::Database, store::Sql};
+use crate::{database::Database, sql::Sql};
 
 pub(crate) fn lift(connection: &Connection, marks: &[Identifier]) -> Sql<()> {
     let sql = "DELETE FROM identifiers WHERE identifier = ?1 AND person IS NULL";

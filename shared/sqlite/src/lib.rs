@@ -10,6 +10,7 @@ mod private;
 mod queue;
 mod rechecks;
 pub mod room;
+mod sql;
 mod steps;
 mod store;
 

@@ -9,7 +9,7 @@ use stagedoor_ports::{RecheckPage, Result};
 
 use crate::{
     database::Database,
-    store::{Sql, person_id},
+    sql::{Sql, person_id},
 };
 
 pub(crate) async fn put(database: &Database, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {

@@ -21,7 +21,13 @@ use stagedoor_ports::{
     from_stored, to_stored,
 };
 
-use crate::{crowds, database::Database, long_looks::LongLooks, rechecks};
+use crate::{
+    crowds,
+    database::Database,
+    long_looks::LongLooks,
+    rechecks,
+    sql::{Sql, person_id},
+};
 
 /// The hub's memory in one file.
 #[derive(Clone)]
@@ -81,8 +87,6 @@ fn totals() -> &'static str {
     }
 }
 
-pub(crate) type Sql<T> = rusqlite::Result<T>;
-
 fn json<T: Document>(value: &T) -> Sql<String> {
     to_stored(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
@@ -94,10 +98,6 @@ fn parsed<T: Document>(text: &str) -> Sql<T> {
 /// Reads a document. The error gives the reason without values.
 fn read<T: Document>(text: &str) -> std::result::Result<T, String> {
     from_stored(text)
-}
-
-pub(crate) fn person_id(text: &str) -> Sql<PersonId> {
-    PersonId::parse(text).map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))
 }
 
 fn follow(connection: &Connection, id: &str) -> Sql<String> {

@@ -1,47 +1,16 @@
 use std::borrow::Cow;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
-use stagedoor_model::{Body, Decision, Event, EventId, SourceName, Timestamp, Unrecognized, breakage};
+use stagedoor_model::{Body, Decision, Event, EventId, SourceName, Timestamp, breakage};
 
-use crate::{
-    NotUnderstood, Provider, Secret, Verified, parse_json,
-    scan::{without_fields, without_texts},
-    text::readable,
-};
-
-/// One HTTP request as it came. Only the body is decompressed.
-#[derive(Clone)]
-pub struct Delivery {
-    pub method: Method,
-    pub headers: HeaderMap,
-    pub query: String,
-    /// The path after the source's name, without slashes around it.
-    pub tail: String,
-    pub body: Bytes,
-    pub received_at: Timestamp,
-}
-
-impl Delivery {
-    /// The value of a header; `None` if it is absent or not text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// True if the content type is a form.
-    pub fn is_form(&self) -> bool {
-        self.header("content-type").is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/x-www-form"))
-    }
-}
+use crate::{Delivery, NotUnderstood, Verified, parse_json, text::readable};
 
 /// A delivery that passed one of the checks in [`crate::signature`].
 pub struct VerifiedDelivery<'a> {
-    delivery: &'a Delivery,
+    pub(crate) delivery: &'a Delivery,
     /// The body in the form that a parser can read.
     body: Cow<'a, [u8]>,
-    source: &'a SourceName,
+    pub(crate) source: &'a SourceName,
 }
 
 /// Positions for events within one millisecond. Odd ones are free for events that are derived from the one before.
@@ -140,54 +109,4 @@ impl<'a> VerifiedDelivery<'a> {
         let digest = if breakage::is_on("event-id-coarse") { String::new() } else { body.digest() };
         self.event(&[parts, &[digest.as_str()]].concat(), time, body)
     }
-
-    /// The whole delivery as one event, without the secrets that its body may contain.
-    pub(crate) fn unrecognized(
-        &self,
-        route: String,
-        why: &NotUnderstood,
-        provider: &dyn Provider,
-        secrets: &[Secret],
-    ) -> Event {
-        let headers = provider
-            .kept_headers()
-            .iter()
-            .filter_map(|name| self.header(name).map(|value| ((*name).to_owned(), value.to_owned())))
-            .collect();
-        // The id comes from the original body, so a repeated delivery keeps its id.
-        let id = EventId::derive(self.source, &["unrecognized", &STANDARD.encode(&self.delivery.body)]);
-        let names = if breakage::is_on("secret-kept") { vec![] } else { provider.secret_fields() };
-        let body = without_fields(&self.delivery.body, self.is_form(), &names);
-        let secrets: Vec<String> = secrets.iter().map(Secret::reveal).collect();
-        let texts = match breakage::is_on("secret-kept") || breakage::is_on("secret-kept-elsewhere") {
-            true => vec![],
-            false => secrets.iter().map(String::as_str).collect(),
-        };
-        let body = STANDARD.encode(without_texts(body, self.is_form(), &texts));
-        let kept = Unrecognized { route, reason: why.reason.clone(), headers, body };
-        Event::new(self.source, id, self.received_at(), Body::Unrecognized(kept))
-    }
-}
-
-/// Parses a kept delivery again, after the parser has learned its format. It was verified when it came, at
-/// `received_at`.
-///
-/// # Errors
-/// When the parser still does not understand it.
-pub fn reread(
-    provider: &dyn Provider,
-    source: &SourceName,
-    kept: &Unrecognized,
-    received_at: Timestamp,
-) -> Result<Vec<Event>, NotUnderstood> {
-    let body = STANDARD.decode(&kept.body).map_err(|_| NotUnderstood::from("the kept body is damaged"))?;
-    let mut headers = HeaderMap::new();
-    for (name, value) in &kept.headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            headers.insert(name, value);
-        }
-    }
-    let (query, tail) = (String::new(), String::new());
-    let delivery = Delivery { method: Method::POST, headers, query, tail, body: body.into(), received_at };
-    provider.parse(&VerifiedDelivery::new(&delivery, source, &Verified::before()))
 }

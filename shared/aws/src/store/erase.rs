@@ -8,7 +8,7 @@ use stagedoor_ports::Result;
 
 use crate::{
     dynamo::{Item, failed, in_parallel, item, text},
-    store::{DynamoStore, pages, person_keys},
+    store::{DynamoStore, page_keys, person_keys},
 };
 
 impl DynamoStore {
@@ -20,7 +20,7 @@ impl DynamoStore {
     ) -> Result<()> {
         // A crash may leave parts of a person who was never stored. No name finds those parts. It comes first: if it fails,
         // a repetition still finds these people.
-        self.sweep_writings(pages::now()).await?;
+        self.sweep_writings(page_keys::now()).await?;
         for hash in tombstones {
             self.put_misc(item([("pk", text("erased")), ("sk", text(hash.as_str()))])).await?;
         }

@@ -78,7 +78,7 @@ impl DynamoStore {
                 Ok(row) => rows.push(row),
                 Err(error) => {
                     let id = text_of(one, "id").unwrap_or("");
-                    self.note_unreadable("event", id, &error.to_string(), super::pages::now()).await?;
+                    self.note_unreadable("event", id, &error.to_string(), super::page_keys::now()).await?;
                 }
             }
         }

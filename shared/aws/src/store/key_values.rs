@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use stagedoor_model::breakage;
 use stagedoor_ports::{KeyValue, Result};
 
-use super::{DynamoStore, KEEP, expires, pages};
+use super::{DynamoStore, KEEP, expires, page_keys};
 use crate::dynamo::{Item, failed, held, item, number, number_of, text, text_of};
 
 /// Prefixes of values about sent messages. There are several values for each message.
@@ -66,7 +66,7 @@ impl DynamoStore {
         let key = if of_messages { "id" } else { "pk" };
         one.extend(item([("content", text(value)), ("version", number(expected.unwrap_or(0) + 1))]));
         if of_messages {
-            one.extend(item([expires(pages::now() + self.retention.journal.max(KEEP))]));
+            one.extend(item([expires(page_keys::now() + self.retention.journal.max(KEEP))]));
         }
         let mut request = self.client.put_item().table_name(self.table(table)).set_item(Some(one));
         request = match expected {

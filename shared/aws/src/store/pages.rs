@@ -12,8 +12,8 @@ use stagedoor_ports::{Commit, Result};
 use crate::{
     dynamo::{Item, failed, in_parallel, item, number, number_of, text, text_of},
     store::{
-        DynamoStore, expires, packed, unique,
-        waiting_pages::{partition_of, waiting_key},
+        DynamoStore, expires, packed,
+        page_keys::{now, page_key, partition_of, waiting_key},
     },
 };
 
@@ -87,12 +87,6 @@ pub(super) fn trace_bytes(trace: Option<&str>) -> [u8; 16] {
 
 pub(super) fn trace_of(bytes: [u8; 16]) -> Option<String> {
     (bytes != [0; 16]).then(|| hex::encode(bytes))
-}
-
-/// A key of fixed length, so that keys are in the order of time. No other page has the same key, so that removing an
-/// old page removes no new one.
-pub(super) fn page_key(at: Timestamp) -> String {
-    format!("{:015}#{}", at.as_millisecond(), unique())
 }
 
 fn entry_bytes(people: &[Entry]) -> Vec<u8> {
@@ -211,8 +205,4 @@ impl DynamoStore {
         }
         Ok(())
     }
-}
-
-pub(super) fn now() -> Timestamp {
-    stagedoor_ports::Clock::now(&stagedoor_ports::SystemClock)
 }

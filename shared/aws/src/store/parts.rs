@@ -9,7 +9,7 @@ use stagedoor_engine::PersonId;
 use stagedoor_model::{Timestamp, breakage};
 use stagedoor_ports::{Document, PortError, Removal, Result};
 
-use super::{DynamoStore, documents::packed_bytes, pages};
+use super::{DynamoStore, documents::packed_bytes, page_keys};
 use crate::dynamo::{Item, failed, in_parallel, item, number_of, text, text_of};
 
 /// The largest size of one part in bytes.
@@ -100,7 +100,7 @@ impl InParts {
         let first = PART.min(TOGETHER / together.max(1));
         let rest = if breakage::is_on("document-in-one-item") { vec![] } else { head.split_off(first.min(head.len())) };
         let rest = rest.chunks(PART).map(<[u8]>::to_vec).collect();
-        Ok(Self { kind, id, version, by: by.to_owned(), begun_at: pages::now(), head, rest })
+        Ok(Self { kind, id, version, by: by.to_owned(), begun_at: page_keys::now(), head, rest })
     }
 
     pub(super) fn head(&self) -> AttributeValue {

@@ -12,7 +12,7 @@ use stagedoor_engine::PersonId;
 use stagedoor_model::breakage;
 use stagedoor_ports::{Commit, Result};
 
-use super::{DynamoStore, KEEP, commit::busy_update, expires, journal_key, pages, person_keys, unique};
+use super::{DynamoStore, KEEP, commit::busy_update, expires, journal_key, page_keys, person_keys, unique};
 use crate::dynamo::{Item, failed, held, in_parallel, item, text, text_of};
 
 /// The largest number of keys in a head, twelve bytes each. Every write of the person pays for these three kilobytes.
@@ -91,7 +91,7 @@ impl DynamoStore {
             // The page names no row younger than itself. Rows may have been written under a longer retention.
             one.extend(item([
                 ("trail", AttributeValue::B(Blob::new(all))),
-                expires(pages::now() + self.retention.journal.max(KEEP)),
+                expires(page_keys::now() + self.retention.journal.max(KEEP)),
             ]));
             self.put_misc(one).await?;
             let request = self

@@ -8,7 +8,7 @@ use stagedoor_model::{Timestamp, breakage};
 use stagedoor_ports::{Dirty, Mark, Postponed, READ_AGAIN, Result, SetAside, Taken};
 
 use super::{
-    DynamoStore, expires,
+    DynamoStore, expires, page_keys,
     pages::{self, Page, Postponement},
     parts::Kind,
     person_id, person_keys, unpacked,
@@ -77,7 +77,7 @@ impl DynamoStore {
         if now.is_some() {
             // A joined person no longer waits; the person they were joined into does.
             let living = self.living(&joined).await?;
-            self.wait(&living.into_iter().map(|id| (id, [0; 16])).collect(), pages::now()).await?;
+            self.wait(&living.into_iter().map(|id| (id, [0; 16])).collect(), page_keys::now()).await?;
             self.strike(pages, &gone).await?;
         }
         let own = people.values().flat_map(|(person, _)| own_ids(person));
@@ -170,7 +170,7 @@ impl DynamoStore {
         let moved: BTreeSet<PersonId> = groups.values().flat_map(BTreeMap::keys).copied().collect();
         for (why, people) in groups {
             let place = why.not_before.or(why.since).and_then(|ms| Timestamp::from_millisecond(ms).ok());
-            self.wait_because(&people, place.unwrap_or_else(pages::now), why).await?;
+            self.wait_because(&people, place.unwrap_or_else(page_keys::now), why).await?;
         }
         self.strike(pages, &moved).await
     }

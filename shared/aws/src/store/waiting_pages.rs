@@ -9,15 +9,12 @@ use stagedoor_ports::Result;
 
 use super::{
     DynamoStore,
-    pages::{Page, now, page_key},
-    shards::{shard_of, shards},
+    page_keys::{OLD, PARTITIONS, now, partition_of, shard},
+    pages::Page,
+    shards::shards,
 };
 use crate::dynamo::{Item, failed, in_parallel, item, number, number_of, text, text_of};
 
-/// The partition of earlier versions.
-const OLD: &str = "dirty";
-/// Four partitions take 4,000 units a second. Each look reads all of them, so there are no more.
-const PARTITIONS: u8 = 4;
 /// Pages of one partition that the first call reads, and the largest call.
 const AT_ONCE: (i32, i32) = (1, 64);
 /// The largest number of pages of postponed people that one claim reads. Failed runs of people on later pages are
@@ -31,23 +28,6 @@ const COUNTED: usize = 200_000;
 const LONGEST: i32 = 5;
 /// After this time in milliseconds, a row without its page was left by a crash.
 const LEFT_BEHIND: u64 = 3_600_000;
-
-/// The key of a new page of waiting people. The text after the last `#` names the partition.
-pub(super) fn waiting_key(at: Timestamp) -> String {
-    let key = page_key(at);
-    let shard = shard_of(&key, PARTITIONS);
-    if breakage::is_on("waiting-under-one-key") { key } else { format!("{key}#{shard}") }
-}
-
-/// The shard of a page. Pages of earlier versions have none.
-fn shard(key: &str) -> Option<&str> {
-    let mut parts = key.split('#').skip(2);
-    parts.next()
-}
-
-pub(super) fn partition_of(key: &str) -> String {
-    shard(key).map_or_else(|| OLD.to_owned(), |shard| format!("{OLD}#{shard}"))
-}
 
 fn partitions() -> impl Iterator<Item = String> {
     let old = (!breakage::is_on("old-key-unread")).then(|| OLD.to_owned());

@@ -6,7 +6,7 @@ use stagedoor_model::{Timestamp, breakage};
 use stagedoor_ports::{PortError, Result};
 
 use super::{
-    DynamoStore, pages,
+    DynamoStore, page_keys,
     parts::{InParts, Kind, writing_of},
     shards::{SHARDS, shard_of, shards},
 };
@@ -102,7 +102,7 @@ impl InParts {
     /// # Errors
     /// `Retry` when the write took so long that its parts may be swept before the head is there.
     pub(super) fn still_in_time(&self) -> Result<()> {
-        match pages::now().duration_since(self.begun_at) > LONGEST {
+        match page_keys::now().duration_since(self.begun_at) > LONGEST {
             true => Err(PortError::Retry("a large document took too long to write".into())),
             false => Ok(()),
         }
