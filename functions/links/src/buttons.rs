@@ -6,7 +6,7 @@ use stagedoor_texts::Language;
 use stagedoor_webhook::Source;
 use url::Url;
 
-use crate::page;
+use crate::language;
 
 /// One messenger on the page.
 pub struct Button {
@@ -32,7 +32,7 @@ pub fn of(source: &Source, campaign: &Campaign, token: &Token, language: Languag
             LinkPart::Token => token.to_string(),
             LinkPart::Campaign => campaign.name.to_string(),
             // People see this text, so it says what it is for.
-            LinkPart::Words => format!("{} [{token}]", page::filled_in(language)),
+            LinkPart::Words => format!("{} [{token}]", language::filled_in(language)),
             LinkPart::Option(name) => option(source, name)?.to_owned(),
         };
         url.query_pairs_mut().append_pair(name, &value);

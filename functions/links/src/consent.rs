@@ -21,14 +21,11 @@ use stagedoor_model::{
 use stagedoor_texts::Language;
 use stagedoor_webhook::ClientAddress;
 
-use crate::{LinksState, SOURCE, page};
-
-/// The action of a link in an e-mail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConsentAction {
-    Unsubscribe,
-    Confirm,
-}
+use crate::{
+    consent_action::ConsentAction,
+    language, page,
+    state::{LinksState, SOURCE},
+};
 
 type Client = Option<Extension<ClientAddress>>;
 
@@ -52,7 +49,7 @@ pub fn router(state: &Arc<LinksState>) -> Router {
 }
 
 fn language(query: &Asked, headers: &HeaderMap) -> Language {
-    page::language(query.get("lang").map(String::as_str), headers)
+    language::of_request(query.get("lang").map(String::as_str), headers)
 }
 
 impl LinksState {

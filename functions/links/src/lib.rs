@@ -4,241 +4,27 @@
 
 mod buttons;
 mod consent;
+mod consent_action;
+mod language;
 mod page;
 mod resolver;
+mod state;
 
-use std::{
-    num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::sync::Arc;
 
-use axum::{
-    Extension, Router,
-    extract::{Path, Query, State},
-    response::{IntoResponse, Response},
-    routing::get,
-};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::{Router, routing::get};
 pub use resolver::LinkResolver;
-use stagedoor_model::{Body, Event, EventId, LinkClicked, Purpose, SourceName, Timestamp, Token, TokenTag, breakage};
-use stagedoor_texts::Language;
-use stagedoor_webhook::{ClientAddress, ClientLimit, Limit, Receiver};
+use stagedoor_webhook::Receiver;
+pub use state::SOURCE;
 
-use crate::page::Page;
-
-/// Source name of the events of links.
-pub const SOURCE: &str = "links";
-
-/// Maximum number of requests a second for links of ours.
-const RATE: u32 = 2_000;
-/// Maximum number of looks a second of one client. Thousands of fans share an address of a mobile network.
-const LOOKS: NonZeroU32 = NonZeroU32::new(50).expect("not zero");
-const COOKIE: &str = "stagedoor_browser";
-/// Seconds within which two looks at a public link count as one.
-const ONE_LOOK: i64 = 60;
-
-pub(crate) struct LinksState {
-    resolver: LinkResolver,
-    receiver: Receiver,
-    limit: DefaultDirectRateLimiter,
-    looks: ClientLimit,
-    /// Limit on recorded looks at public links, because anybody can make them without end.
-    written: ClientLimit,
-    /// Limit on made-up links. They do not count against the limit of real links.
-    refusals: ClientLimit,
-    /// Limit on repeated actions of one link.
-    words: Limit<String>,
-    browsers: AtomicU64,
-    source: SourceName,
-}
+use crate::state::LinksState;
 
 /// Creates the router of links.
 ///
 /// # Errors
 /// Never in practice: only if the source's own name is not valid.
 pub fn router(receiver: Receiver, resolver: LinkResolver) -> Result<Router, &'static str> {
-    let limit = RateLimiter::direct(Quota::per_second(NonZeroU32::new(RATE).unwrap_or(NonZeroU32::MIN)));
-    let source = SourceName::new(SOURCE)?;
-    let (looks, written) = (ClientLimit::per_second(LOOKS), ClientLimit::looks());
-    let refusals = ClientLimit::refusals();
-    let (words, browsers) = (Limit::words(), AtomicU64::new(0));
-    let state = Arc::new(LinksState { resolver, receiver, limit, looks, written, refusals, words, browsers, source });
+    let state = Arc::new(LinksState::new(receiver, resolver)?);
     let consents = consent::router(&state);
-    Ok(Router::new().route("/l/{token}", get(open)).with_state(state).merge(consents))
-}
-
-async fn open(
-    State(state): State<Arc<LinksState>>,
-    Path(token): Path<String>,
-    method: Method,
-    Query(query): Query<std::collections::BTreeMap<String, String>>,
-    client: Option<Extension<ClientAddress>>,
-    headers: HeaderMap,
-) -> Response {
-    let language = page::language(query.get("lang").map(String::as_str), &headers);
-    let client = client.map(|Extension(client)| client);
-    let response = state.answer(&token, &method, language, client, &headers).await;
-    state.sealed(response)
-}
-
-impl LinksState {
-    /// Adds headers that keep a link private: no cache, no index, no referrer.
-    fn sealed(&self, mut response: Response) -> Response {
-        let csp = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; \
-                   frame-ancestors 'none'";
-        for (name, value) in [
-            (header::CACHE_CONTROL, "no-store"),
-            (header::REFERRER_POLICY, "no-referrer"),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (header::CONTENT_SECURITY_POLICY, csp),
-            (header::HeaderName::from_static("x-robots-tag"), "noindex, nofollow"),
-        ] {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
-        }
-        if self.resolver.is_secure() {
-            let year = HeaderValue::from_static("max-age=31536000");
-            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, year);
-        }
-        response
-    }
-
-    async fn answer(
-        &self,
-        text: &str,
-        method: &Method,
-        language: Language,
-        client: Option<ClientAddress>,
-        headers: &HeaderMap,
-    ) -> Response {
-        let counted = |outcome| self.receiver.counters.count(SOURCE, outcome);
-        let now = self.receiver.clock.now();
-        let Some((token, campaign, purpose, expires_at)) = self.resolver.read(text) else {
-            return self.unknown(client, language);
-        };
-        // A loopback address belongs to a proxy that is not in trusted_proxies, and stands for all clients.
-        let one = client.filter(|client| !client.0.to_canonical().is_loopback());
-        // A client that looks too often does not use up the common limit.
-        if one.is_some_and(|client| !self.looks.admits(client)) || self.limit.check().is_err() {
-            return self.too_many(1, language);
-        }
-        if now >= expires_at {
-            counted("expired_link");
-            return (StatusCode::GONE, page::expired(language)).into_response();
-        }
-        let known = browser(headers);
-        let browser = known.clone().unwrap_or_else(|| self.new_browser(&token, now));
-        let is_robot = stagedoor_webhook::robots::is_robot(headers);
-        if is_robot {
-            counted("robot");
-        } else if method != Method::HEAD && self.is_written(purpose, one) {
-            self.looked_at(&token, &campaign.name, purpose, &browser, now).await;
-        }
-        match (purpose, self.resolver.shop(campaign)) {
-            (Purpose::Shop, Some(shop)) => {
-                (StatusCode::FOUND, [(header::LOCATION, shop)], String::new()).into_response()
-            }
-            (Purpose::Shop, None) => (StatusCode::NOT_FOUND, page::unknown(language)).into_response(),
-            _ => {
-                let tagged = token.tagged(TokenTag::of_browser(&browser));
-                let buttons = self.resolver.buttons(campaign, &tagged, language);
-                let is_personal = purpose == Purpose::Chat;
-                let page = Page { campaign, buttons, language, is_personal };
-                let mut response = page.render().into_response();
-                if known.is_none()
-                    && !is_robot
-                    && *method != Method::HEAD
-                    && let Ok(value) =
-                        self.cookie(browser, &token, expires_at.as_second() - now.as_second(), is_personal).parse()
-                {
-                    response.headers_mut().insert(header::SET_COOKIE, value);
-                }
-                response
-            }
-        }
-    }
-
-    /// True if the look is recorded. The page is shown in both cases.
-    fn is_written(&self, purpose: Purpose, client: Option<ClientAddress>) -> bool {
-        let is_bounded = purpose == Purpose::Public && !breakage::is_on("public-looks-without-end");
-        let is_written = client.is_none_or(|client| !is_bounded || self.written.admits(client));
-        if !is_written {
-            self.receiver.counters.count(SOURCE, "unwritten");
-        }
-        is_written
-    }
-
-    /// The answer to a link that is not ours.
-    fn unknown(&self, client: Option<ClientAddress>, language: Language) -> Response {
-        let counts_for_all = breakage::is_on("made-up-links-count") && self.limit.check().is_err();
-        if counts_for_all || client.is_some_and(|client| !self.refusals.admits(client)) {
-            return self.too_many(60, language);
-        }
-        self.receiver.counters.count(SOURCE, "unknown_link");
-        (StatusCode::NOT_FOUND, page::unknown(language)).into_response()
-    }
-
-    fn too_many(&self, seconds: u32, language: Language) -> Response {
-        self.receiver.counters.count(SOURCE, "TooMany");
-        let after = [(header::RETRY_AFTER, HeaderValue::from(seconds))];
-        (StatusCode::TOO_MANY_REQUESTS, after, page::sorry(language)).into_response()
-    }
-
-    /// Records a look at a link. Robots' looks do not count. A person's second look within a minute is the same fact.
-    pub(crate) async fn looked_at(
-        &self,
-        token: &Token,
-        campaign: &str,
-        purpose: Purpose,
-        browser: &str,
-        now: Timestamp,
-    ) {
-        let clicked = LinkClicked { token: token.clone(), campaign: campaign.to_owned(), purpose, show: None };
-        let minute = (now.as_second() / ONE_LOOK).to_string();
-        let id = EventId::derive(&self.source, &["click", token.as_str(), browser, &minute]);
-        let event = Event::new(&self.source, id, now, Body::LinkClicked(clicked));
-        // The person gets the page even if the click is lost.
-        match self.receiver.queue.send(vec![event]).await {
-            Ok(()) => self.receiver.counters.count(SOURCE, "clicked"),
-            Err(error) => {
-                self.receiver.counters.count(SOURCE, "queue_failed");
-                tracing::error!(%error, campaign, "the queue did not take a click");
-            }
-        }
-    }
-
-    fn new_browser(&self, token: &Token, now: Timestamp) -> String {
-        let number = self.browsers.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        let drawn = self.resolver.key.draw(&[
-            b"browser",
-            token.as_str().as_bytes(),
-            &now.as_nanosecond().to_be_bytes(),
-            &number,
-        ]);
-        hex::encode(drawn)
-    }
-
-    /// The cookie that shows that two chats through one personal link were started in one browser, and that joins two
-    /// looks within a minute. So it is sent only to that link and lives no longer than needed.
-    fn cookie(&self, browser: String, token: &Token, left: i64, is_personal: bool) -> String {
-        let seconds = if is_personal { left } else { ONE_LOOK };
-        let is_for_all = breakage::is_on("cookie-follows-for-a-year");
-        let seconds = if is_for_all { 31_536_000 } else { seconds };
-        let path = if is_for_all { "/l".to_owned() } else { format!("/l/{}", token.as_str()) };
-        // RFC 6265, section 4.1.1. The browser's name and the token hold no characters that would end a part.
-        let secure = if self.resolver.is_secure() { "; Secure" } else { "" };
-        format!("{COOKIE}={browser}; HttpOnly; SameSite=Lax{secure}; Path={path}; Max-Age={seconds}")
-    }
-}
-
-/// The name that an earlier page stored in this browser.
-fn browser(headers: &HeaderMap) -> Option<String> {
-    let all = headers.get(header::COOKIE)?.to_str().ok()?;
-    // RFC 6265, section 4.2.1.
-    let mut parts = all.split(';').filter_map(|part| part.trim().split_once('='));
-    let (_, value) = parts.find(|(name, _)| *name == COOKIE)?;
-    (value.len() == 32 && value.bytes().all(|b| b.is_ascii_hexdigit())).then(|| value.to_owned())
+    Ok(Router::new().route("/l/{token}", get(state::open)).with_state(state).merge(consents))
 }

@@ -7,7 +7,7 @@ use stagedoor_webhook::Source;
 
 use crate::{
     buttons::{self, Button},
-    consent::ConsentAction,
+    consent_action::ConsentAction,
 };
 
 /// Reads the tokens of links.

@@ -6,20 +6,7 @@ use stagedoor_engine::{Advertised, Person, PersonId};
 use stagedoor_model::{EventId, Notice, SendOutcome, SourceName, Timestamp, breakage};
 use stagedoor_ports::{PortError, Result};
 
-use crate::Outreach;
-
-/// State of a decision: not begun, begun without an answer, or ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
-    Fresh,
-    /// A call began and got no answer. `asked` counts the questions to its channel, and `at` is the time of the call.
-    /// Earlier builds noted no time.
-    Begun {
-        asked: u32,
-        at: Option<Timestamp>,
-    },
-    Ended(SendOutcome),
-}
+use crate::{Outreach, entry::Entry};
 
 fn name(decision: &str) -> String {
     format!("sent/{decision}")
@@ -29,32 +16,6 @@ fn name(decision: &str) -> String {
 fn advertised_name(person: PersonId) -> Result<String> {
     let own = SourceName::new("outreach").map_err(|error| PortError::Fail(error.into()))?;
     Ok(format!("advertised/{}", EventId::derive(&own, &["advertised", &person.to_string()])))
-}
-
-impl Entry {
-    fn read(value: &str) -> Self {
-        match value.split_once(' ') {
-            Some(("begun", call)) => {
-                let (asked, at) = call.split_once(' ').unwrap_or((call, ""));
-                Self::Begun { asked: asked.parse().unwrap_or(0), at: at.parse().ok() }
-            }
-            _ if breakage::is_on("unread-entry-is-fresh") => Self::Fresh,
-            // A later version may write outcomes that this version does not know. This must not make a message go out
-            // twice.
-            Some(("ended", outcome)) => Self::Ended(serde_json::from_str(outcome).unwrap_or(SendOutcome::Unknown)),
-            Some(("fresh", _)) => Self::Fresh,
-            _ => Self::Begun { asked: 0, at: None },
-        }
-    }
-
-    fn write(&self) -> String {
-        match self {
-            Self::Fresh => "fresh ".to_owned(),
-            Self::Begun { asked, at: Some(at) } => format!("begun {asked} {at}"),
-            Self::Begun { asked, at: None } => format!("begun {asked}"),
-            Self::Ended(outcome) => format!("ended {}", serde_json::to_string(outcome).unwrap_or_default()),
-        }
-    }
 }
 
 impl Outreach {

@@ -2,6 +2,7 @@
 //! stored value, named by the decision's id, says if sending began and how it ended.
 
 mod delivery_log;
+mod entry;
 mod parts;
 mod rate;
 mod webhooks;
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use delivery_log::Entry;
+use entry::Entry;
 use futures_util::{StreamExt, stream};
 pub use rate::RateLimit;
 use stagedoor_engine::{Advertised, Attempt, Obstacle, SendingPolicy};

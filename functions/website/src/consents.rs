@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use stagedoor_model::{Channel, ConsentClaim, MARKETING, breakage};
 
-use crate::form::plain;
+use crate::plain::plain;
 
 /// The consents of one form.
 #[derive(Debug, Default)]

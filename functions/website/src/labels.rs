@@ -41,7 +41,7 @@ impl Labels {
     /// Adds a field. The fields of an object get names such as `address.city`. The texts of a list are joined.
     pub fn add(&mut self, name: &str, value: &Value) {
         if breakage::is_on("longer-words-vanish") {
-            let text = crate::form::plain(value).filter(|text| !value.is_array() && text.len() <= 500);
+            let text = crate::plain::plain(value).filter(|text| !value.is_array() && text.len() <= 500);
             return self.fields.extend(text.map(|text| (name.to_owned(), text)));
         }
         self.add_at(name, value, 0);

@@ -2,6 +2,7 @@
 
 mod consents;
 mod labels;
+mod plain;
 
 use axum::Router;
 use stagedoor_model::{Proof, breakage};
