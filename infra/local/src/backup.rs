@@ -18,11 +18,10 @@ use stagedoor_sqlite::private_folder;
 
 use crate::{
     Hub,
-    serve::{LOCK_FILE, lock, settle_logs},
+    hub::UNFINISHED,
+    lock::{LOCK_FILE, lock},
+    serve::settle_logs,
 };
-
-/// The file that marks a folder whose restore has not ended.
-pub const UNFINISHED: &str = "restore.unfinished";
 
 /// The key of the hold on advertising after a restore: when the backup was made and when it was restored. Empty if
 /// there is no hold.

@@ -8,25 +8,19 @@ use std::{
     sync::Arc,
 };
 
-use axum::{Router, routing::get};
 use jiff::tz::TimeZone;
 use stagedoor_config::{Config, Listeners, LocalSecrets, Reading, is_development, load_for};
-use stagedoor_links::LinkResolver;
 use stagedoor_model::{LinkKey, SourceName, Timestamp, breakage};
 use stagedoor_outreach::{Outreach, RateLimit};
 use stagedoor_ports::{Clock, Crm, HeardSources, Queue, SilenceRule, Store, SystemClock};
 use stagedoor_schedule::Schedule;
 use stagedoor_sqlite::{SqliteQueue, SqliteStore, private_folder};
-use stagedoor_sync::{Breakers, CrmAccount, ErasureKey, Sync, Talking, UNKNOWN_ZONES};
-use stagedoor_texts::{Arg, Language, Text, commands as texts};
-use stagedoor_webhook::{Counters, Receiver, Source};
+use stagedoor_sync::{Breakers, CrmAccount, ErasureKey, Sync, Talking};
+use stagedoor_texts::{Language, Text};
+use stagedoor_webhook::{Counters, Source};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    alarms::{self, Alarm},
-    backup, console, functions, metrics, ready,
-    serve::lock,
-};
+use crate::{functions, lock::lock};
 
 /// The JSON Schema of the config.
 pub const CONFIG_SCHEMA: &str = include_str!("../../../docs/stagedoor.schema.json");
@@ -41,6 +35,9 @@ pub const THEATRE_CONFIG: &str = include_str!("../theatre.toml");
 
 /// The hub's files in its folder.
 pub const FILES: [&str; 4] = ["hub.db", "queue.db", "chats.db", "outbox.db"];
+
+/// The file that marks a folder whose restore has not ended.
+pub const UNFINISHED: &str = "restore.unfinished";
 
 /// The hub's three queues.
 #[derive(Clone)]
@@ -121,7 +118,7 @@ impl Hub {
     /// # Errors
     /// A sentence that says what cannot be opened or built.
     pub fn open_by(clock: Arc<dyn Clock>, config: Config, folder: &Path, owner: &str) -> Result<Self, String> {
-        if folder.join(backup::UNFINISHED).exists() {
+        if folder.join(UNFINISHED).exists() {
             return Err(format!("a restore into {} was cut off: empty the folder and restore again", folder.display()));
         }
         private_folder(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
@@ -229,45 +226,6 @@ impl Hub {
         })
     }
 
-    /// The router of everything that strangers can reach: every function, `/healthz` (the process runs) and `/readyz`
-    /// (it can take deliveries). No route answers with personal data.
-    ///
-    /// # Errors
-    /// The provider's error about its source.
-    pub fn router(self: &Arc<Self>) -> Result<Router, String> {
-        let receiver = |queue: &Arc<dyn Queue>| Receiver {
-            queue: Arc::clone(queue),
-            clock: Arc::clone(&self.sync.clock),
-            counters: self.counters.clone(),
-        };
-        let (events, chats) = (receiver(&self.queues.events), receiver(&self.queues.chats));
-        let mut functions = functions::router(&self.config, &events, &chats)?;
-        if let Some(conversation) = &self.sync.conversation {
-            let messengers = self.config.sources_of("messaging");
-            let order_api = LinkResolver::new(
-                conversation.links.clone(),
-                &conversation.public_url,
-                &self.config.catalog,
-                messengers,
-            );
-            functions = functions.merge(stagedoor_links::router(chats, order_api)?);
-        }
-        if breakage::is_on("console-on-public-address") {
-            functions = functions.merge(console::router(Arc::clone(self), console::ConsoleToken::of(self)?));
-        }
-        if breakage::is_on("metrics-on-public-address") {
-            functions =
-                functions.merge(Router::new().route("/metrics", get(metrics::answer)).with_state(Arc::clone(self)));
-        }
-        let ready = ready::router(Arc::new(ready::Readiness::new(Arc::clone(self))));
-        Ok(functions.route("/healthz", get(async || "ok")).merge(ready))
-    }
-
-    /// The console, for a listener of its own.
-    pub fn console(self: &Arc<Self>, token: console::ConsoleToken) -> Router {
-        console::router(Arc::clone(self), token)
-    }
-
     /// True if every event is folded.
     pub async fn is_calm(&self) -> bool {
         let (events, chats) = tokio::join!(self.queues.events.is_empty(), self.queues.chats.is_empty());
@@ -296,51 +254,6 @@ impl Hub {
         let age = self.sync.clock.now().duration_since(at?).as_secs();
         Some(u64::try_from(age).unwrap_or(0))
     }
-
-    /// Reads the figures of `status`.
-    ///
-    /// # Errors
-    /// When the files cannot be read.
-    pub async fn status(&self) -> Result<Status, stagedoor_ports::PortError> {
-        let totals = self.store.totals().await?;
-        Ok(Status {
-            queue_depth: self.queue.depth().await? + self.queues.chats.depth().await?,
-            outbox: self.queues.outbox.depth().await?,
-            oldest_seconds: self.seconds_since(self.queue.oldest().await?),
-            waiting_seconds: self.seconds_since(totals.waiting_since),
-            dead_letters: self.queue.dead_letters().await?
-                + self.queues.chats.dead_letters().await?
-                + self.queues.outbox.dead_letters().await?,
-            waiting: totals.waiting,
-            rejected: totals.rejected,
-            people: totals.people,
-            deals: totals.deals,
-            events: totals.events,
-            unrecognized: totals.unrecognized,
-            unreadable: totals.unreadable,
-            waiting_reason: vec![],
-            unknown_zones: vec![],
-            advertising_held_since: None,
-            rules_asked: None,
-            alarms: vec![],
-        })
-    }
-
-    /// As [`Hub::status`], with the reasons why people and events wait.
-    ///
-    /// # Errors
-    /// When the files cannot be read.
-    pub async fn status_with_reasons(&self) -> Result<Status, stagedoor_ports::PortError> {
-        let status = self.status().await?;
-        let waiting_reason = stagedoor_sync::waiting_reasons(self.store.as_ref()).await?;
-        let zones = self.store.key_values(UNKNOWN_ZONES).await?;
-        let told = zones.keys().filter_map(|name| name.strip_prefix(UNKNOWN_ZONES)?.split_once('/'));
-        let unknown_zones = told.map(|(source, zone)| format!("{zone} ({source})")).collect();
-        let advertising_held_since = backup::held_since(self).await?;
-        let rules_asked = stagedoor_sync::rules_progress(&*self.store).await?;
-        let alarms = alarms::ringing(&*self.store).await?;
-        Ok(Status { waiting_reason, unknown_zones, advertising_held_since, rules_asked, alarms, ..status })
-    }
 }
 
 /// Locks the folder if its files have to be brought forward. A serving hub knows only the old format, so none may run
@@ -358,92 +271,4 @@ fn alone_if_behind(folder: &Path) -> Result<Option<File>, String> {
         let folder = folder.display();
         format!("the files in {folder} have to be brought forward, and a hub serves from them: restart the hub with this version")
     })
-}
-
-impl Status {
-    /// The figures in lines for a terminal.
-    pub fn lines(&self, language: Language) -> Vec<String> {
-        let mut queue = texts::queue(self.queue_depth);
-        if let Some(seconds) = self.oldest_seconds {
-            queue = texts::oldest(queue, seconds);
-        }
-        let mut waiting = texts::waiting(self.waiting);
-        if let Some(seconds) = self.waiting_seconds {
-            waiting = texts::longest(waiting, seconds);
-        }
-        let mut lines = vec![
-            queue,
-            texts::outbox(self.outbox),
-            texts::dead_letters(self.dead_letters),
-            waiting,
-            texts::parked(self.rejected),
-            texts::unrecognized(self.unrecognized),
-            texts::in_all(self.people, self.deals, self.events),
-        ];
-        lines.extend((self.unreadable > 0).then(|| texts::unreadable(self.unreadable)));
-        lines.extend(self.rules_asked.map(|asked| texts::new_rules(asked, self.people)));
-        for one in &self.alarms {
-            let text = if language == Language::Russian { &one.text_ru } else { &one.text };
-            lines.push(texts::alarm(one.kind.name(), one.since.to_string(), text));
-        }
-        let mut lines: Vec<String> = lines.iter().map(|line| line.to(language)).collect();
-        for one in &self.waiting_reason {
-            let (reason, who) = (Arg::Reason(one.reason.clone()), Arg::Reason(one.who_acts.clone()));
-            lines.push(texts::why(reason).to(language));
-            let since = one.since.to_string();
-            let act = match one.until {
-                Some(until) => texts::act_until(since, until.to_string(), who),
-                None => texts::act(since, who),
-            };
-            let act = if one.people > 0 { texts::people_wait(one.people, act) } else { act };
-            lines.push(format!("              {}", act.to(language)));
-        }
-        let held = self.advertising_held_since.as_ref().map(|since| texts::advertising_held(since.to_string()));
-        let zones = (!self.unknown_zones.is_empty()).then(|| texts::zones(self.unknown_zones.join(", ")));
-        lines.extend(held.into_iter().chain(zones).map(|line| line.to(language)));
-        lines
-    }
-}
-
-/// What `status --json` prints.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Status {
-    /// Events that are not yet folded.
-    pub queue_depth: u64,
-    /// Messages that wait to be sent.
-    #[serde(default)]
-    pub outbox: u64,
-    /// The age of the oldest event in seconds, where the queue can tell.
-    pub oldest_seconds: Option<u64>,
-    pub dead_letters: u64,
-    /// People whose CRM rows may differ from what they should be.
-    pub waiting: u64,
-    /// The longest wait of these people, in seconds.
-    pub waiting_seconds: Option<u64>,
-    /// People with a row that the CRM refused.
-    #[serde(rename = "parked")]
-    pub rejected: u64,
-    pub people: u64,
-    /// Deals in the CRM.
-    pub deals: u64,
-    pub events: u64,
-    pub unrecognized: u64,
-    /// Stored people and events that this version cannot read.
-    #[serde(default)]
-    pub unreadable: u64,
-    /// The reasons why people and events wait, the longest wait first. Only [`Hub::status_with_reasons`] fills it.
-    #[serde(default)]
-    pub waiting_reason: Vec<stagedoor_sync::WaitingReason>,
-    /// Zones of shows that are no IANA zones, each with its source.
-    #[serde(default)]
-    pub unknown_zones: Vec<String>,
-    /// The time of the restore since which advertising is held, if it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advertising_held_since: Option<String>,
-    /// How many people were checked against new segments and mailings, while the check is not finished.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rules_asked: Option<u64>,
-    /// Alarms that ring on one machine.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub alarms: Vec<Alarm>,
 }

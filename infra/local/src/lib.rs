@@ -19,23 +19,28 @@ pub mod functions;
 pub mod hub;
 pub mod import;
 pub mod listener;
+mod lock;
 mod logs;
 pub mod metrics;
 pub mod month;
 mod ready;
 pub mod report;
 pub mod retention;
+mod router;
 pub mod season;
 pub mod segment_commands;
 pub mod serve;
+mod status;
 pub mod terminal;
 pub mod tour;
 pub mod ufa;
 
 pub use clock::Moved;
 pub use hub::{
-    CONFIG_SCHEMA, Clients, DEFAULT_CONFIG, EVENT_SCHEMA, FILES, Hub, Queues, Status, THEATRE_CONFIG, read_config,
+    CONFIG_SCHEMA, Clients, DEFAULT_CONFIG, EVENT_SCHEMA, FILES, Hub, Queues, THEATRE_CONFIG, read_config,
     read_config_for,
 };
+pub use lock::{LOCK_FILE, lock};
 pub use logs::start_logs;
-pub use serve::{LOCK_FILE, Running, bind, lock, start, until_stopped};
+pub use serve::{Running, bind, start, until_stopped};
+pub use status::Status;

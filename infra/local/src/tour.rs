@@ -10,10 +10,7 @@ use stagedoor_sandbox::Sandbox;
 use stagedoor_testkit::{SignedRequest, tour};
 use tokio::task::JoinSet;
 
-use crate::{
-    commands,
-    hub::{Hub, Status},
-};
+use crate::{commands, hub::Hub, status::Status};
 
 /// The number of deliveries on their way at once.
 const CONCURRENCY: usize = 8;

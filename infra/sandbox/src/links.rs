@@ -10,7 +10,7 @@ use axum::{
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use crate::{Sandbox, entities::rows_of, responses, state::State as Account, validate};
+use crate::{Sandbox, responses, rows::rows_of, state::State as Account, validate};
 
 /// The contacts of a lead, each with true if it is the main contact.
 fn contacts_of(lead: &Map<String, Value>) -> Vec<(u64, bool)> {

@@ -11,9 +11,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Sandbox, entities, hooks, responses,
-    robots::{self, Robot, StageIds},
-    state::{MANAGER, State as Account, Status},
+    Sandbox, entities, hooks, responses, robots,
+    state::{MANAGER, Robot, StageIds, State as Account, Status},
 };
 
 /// A manager's change in the interface: the same checks and webhooks, but another user.

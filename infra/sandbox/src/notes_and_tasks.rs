@@ -11,9 +11,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
-    Sandbox,
-    entities::rows_of,
-    responses,
+    Sandbox, responses,
+    rows::rows_of,
     state::{State as Account, USER},
     validate,
 };

@@ -2,24 +2,9 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::json;
 
-use crate::{Sandbox, entities};
-
-/// A stage: the ids of its pipeline and of itself.
-pub type StageIds = (u64, u64);
-
-/// Moves a deal that comes to `from` on to `to`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Robot {
-    pub from: StageIds,
-    pub to: StageIds,
-    /// The delay after the deal came, in milliseconds. 0 acts at once.
-    #[serde(default)]
-    pub milliseconds: u64,
-}
+use crate::{Sandbox, rows, state::StageIds};
 
 /// Lets the robots move deals that came to another stage. A robot's move sets no other robot off.
 pub fn stir(sandbox: &Sandbox, leads: &[u64]) {
@@ -50,5 +35,5 @@ pub fn stir(sandbox: &Sandbox, leads: &[u64]) {
 /// Moves a deal in the name of a user; 0 is a robot.
 pub fn moved(sandbox: &Sandbox, lead: u64, (pipeline, status): StageIds, user: u64) -> bool {
     let row = json!({ "id": lead, "pipeline_id": pipeline, "status_id": status, "updated_by": user });
-    entities::change_quietly(sandbox, "leads", &[row]).0.status().is_success()
+    rows::change_quietly(sandbox, "leads", &[row]).0.status().is_success()
 }

@@ -4,7 +4,21 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use crate::{Fault, SandboxClock, hook_faults::HookFaults, robots::Robot};
+use crate::{Fault, SandboxClock, hook_faults::HookFaults};
+
+/// A stage: the ids of its pipeline and of itself.
+pub type StageIds = (u64, u64);
+
+/// Moves a deal that comes to `from` on to `to`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Robot {
+    pub from: StageIds,
+    pub to: StageIds,
+    /// The delay after the deal came, in milliseconds. 0 acts at once.
+    #[serde(default)]
+    pub milliseconds: u64,
+}
 
 /// The initial content of the account.
 #[derive(Debug, Clone)]

@@ -15,8 +15,10 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use stagedoor::{
     Hub,
-    backup::{FolderState, UNFINISHED, advertising, backup, backup_until, restore},
-    bind, read_config, start,
+    backup::{FolderState, advertising, backup, backup_until, restore},
+    bind,
+    hub::UNFINISHED,
+    read_config, start,
 };
 use stagedoor_model::{
     Body, Event, EventId, Identifier, Kind, MessageDecided, Messenger, SendOutcome, SourceName, Timestamp,

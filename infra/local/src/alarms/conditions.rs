@@ -7,7 +7,8 @@ use stagedoor_model::{SourceName, Timestamp, breakage};
 use stagedoor_ports::{PortError, Silence, silent_sources};
 
 use super::{
-    book::{AlarmKind, Book, Found, key},
+    alarm::{AlarmKind, key},
+    book::{Book, Found},
     words::AlarmText,
 };
 use crate::hub::Hub;

@@ -1,5 +1,6 @@
 //! Alarms of the hub on one machine. A lasting condition is reported when it begins, once a day, and when it is over.
 
+mod alarm;
 mod book;
 mod conditions;
 mod ways;
@@ -10,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use stagedoor_model::breakage;
 use stagedoor_ports::{KeyValues, PortError};
 
-pub use self::book::{Alarm, AlarmKind};
+pub use self::alarm::{Alarm, AlarmKind};
 use self::{
     book::Book,
     conditions::{Rejections, look},

@@ -11,7 +11,7 @@ use stagedoor_ports::{Channel, Sending};
 use stagedoor_texts::Language;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::book::{Alarm, Notice};
+use super::{alarm::Alarm, book::Notice};
 use crate::hub::Hub;
 
 /// The first pause of a route that fails, and the longest.

@@ -3,7 +3,7 @@
 use stagedoor_model::Timestamp;
 use stagedoor_texts::{Arg, Text, alarms};
 
-use super::book::{Alarm, AlarmKind, Phase};
+use super::alarm::{Alarm, AlarmKind, Phase};
 
 /// What the text of an alarm is made of, besides its number. It holds nothing personal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

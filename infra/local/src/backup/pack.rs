@@ -13,8 +13,10 @@ use sha2::{Digest, Sha256};
 use stagedoor_model::{Timestamp, breakage};
 use stagedoor_sqlite::{copy_together, private_file, room};
 
-use super::UNFINISHED;
-use crate::{FILES, serve::LOCK_FILE};
+use crate::{
+    hub::{FILES, UNFINISHED},
+    lock::LOCK_FILE,
+};
 
 /// The version of the format. It grows with each change that an earlier version cannot read.
 const FORMAT: u32 = 1;

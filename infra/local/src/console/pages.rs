@@ -9,7 +9,7 @@ use stagedoor_ports::{Dirty, JournalRow, Outcome, Versioned};
 use stagedoor_texts::{Language, Text, console};
 
 use super::words::{alarm, reason, who_acts};
-use crate::{hub::Status, report::Report};
+use crate::{report::Report, status::Status};
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --edge: #8884; --soft: #8882; --bad: #c33; --good: #2a7; }

@@ -3,7 +3,7 @@
 mod drain;
 mod loops;
 
-use std::{fs::File, net::SocketAddr, path::Path, sync::Arc};
+use std::{fs::File, net::SocketAddr, sync::Arc};
 
 use stagedoor_config::{Config, Credentials, CrmConfig, CrmKind};
 use stagedoor_model::breakage;
@@ -21,6 +21,7 @@ use crate::{
     console::ConsoleToken,
     hub::Hub,
     listener::{self, Limits},
+    lock::lock,
 };
 
 /// A running hub. Dropping it ends it.
@@ -142,24 +143,6 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
         socket.listen(BACKLOG)
     };
     listen().map_err(|error: std::io::Error| format!("cannot listen on {address}: {error}"))
-}
-
-/// The file in the data folder that a serving hub locks.
-pub const LOCK_FILE: &str = "serving.lock";
-
-/// Locks the folder for one hub, because two would both be the reconciler. The lock ends with the process, also after
-/// a crash.
-///
-/// # Errors
-/// A sentence: another hub serves from the folder, or the file cannot be made.
-pub fn lock(folder: &Path) -> Result<File, String> {
-    let path = folder.join(LOCK_FILE);
-    let file =
-        stagedoor_sqlite::private_file(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(_) => Err(format!("another hub serves from {}; give this one another --data", folder.display())),
-    }
 }
 
 fn report(ended: std::io::Result<()>, what: &str) {

@@ -11,35 +11,17 @@ use http::{Method, StatusCode, header};
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
 
-use super::{Fields, Session, State, VtigerSandbox, modules::result_of, records::clock, vtql};
+use super::{
+    Fields, Session, State, VtigerSandbox,
+    answer::{Answer, FORBIDDEN, Wrong, denied, wrong},
+    modules::result_of,
+    records::clock,
+    vtql,
+};
 use crate::{
     faults::{self, FaultKind},
     responses,
 };
-
-pub(crate) type Answer = Result<Value, Wrong>;
-
-#[derive(Debug)]
-pub(crate) enum Wrong {
-    Error {
-        code: Value,
-        message: String,
-    },
-    /// 500 and an empty body.
-    Uncaught,
-    /// 200 and a sentence in text/html.
-    Sentence(&'static str),
-}
-
-pub(crate) fn wrong(code: &str, message: impl Into<String>) -> Wrong {
-    Wrong::Error { code: code.into(), message: message.into() }
-}
-
-pub(crate) fn denied(message: &str) -> Wrong {
-    wrong("ACCESS_DENIED", message)
-}
-
-pub(crate) const FORBIDDEN: &str = "Permission to perform the operation is denied";
 
 /// Each operation has one fixed method and its parameters.
 const OPERATIONS: [(&str, &Method, &[&str]); 19] = [

@@ -1,6 +1,7 @@
 //! VtigerCRM 8.4.0's webservice, built only from recordings of a running one (`recorded/vtiger`). A test plays the
 //! recordings against it. It silently cuts, drops and replaces the same values.
 
+mod answer;
 mod control;
 mod endpoint;
 mod manager;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Fields, Record, State,
-    endpoint::{Answer, FORBIDDEN, Wrong, denied, wrong},
+    answer::{Answer, FORBIDDEN, Wrong, denied, wrong},
     modules::{Field, Module},
 };
 

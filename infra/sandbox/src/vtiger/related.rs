@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Fields, State,
-    endpoint::{Answer, Wrong, wrong},
+    answer::{Answer, Wrong, wrong},
     records::plain,
     vtql,
 };

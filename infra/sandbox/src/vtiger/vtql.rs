@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Fields, Record, State,
-    endpoint::{Answer, FORBIDDEN, Wrong, denied, wrong},
+    answer::{Answer, FORBIDDEN, Wrong, denied, wrong},
     modules::{Module, result_of},
     records::plain,
 };
