@@ -12,15 +12,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use stagedoor_engine::{
-    CompanyDraft, ContactDraft, CrmState, DealDraft, InvoiceDraft, Leaving, Member, Parting, Person, PersonId, ShowKey,
-};
+use stagedoor_engine::{CrmState, Leaving, Member, Person, PersonId};
 use stagedoor_model::{Email, EventId, Identifier, MessageDecided, Timestamp};
 use stagedoor_ports::{
-    Admin, Changes, Channel, Claims, Commit, Crm, CrmError, CrmPage, CrmStates, Deleted, Dirty, DirtyPeople,
-    InvoiceOwners, Journal, JournalRow, KeyValue, KeyValues, Leases, Listed, MailingList, OfErased, People, PortError,
-    Postponed, RecheckPage, Rechecks, Result, Saved, Sending, SetAside, Settled, Store, Struck, Taken, Totals,
-    Versioned, WriteOutcome,
+    Admin, Capabilities, Changes, Channel, Claims, Commit, Crm, CrmError, CrmFound, CrmHealth, CrmLookup, CrmPage,
+    CrmRows, CrmStates, CrmTotals, Deleted, Dirty, DirtyPeople, Journal, JournalRow, KeyValue, KeyValues, Leases,
+    Listed, MailingList, OfErased, People, PortError, Postponed, RecheckPage, Rechecks, Result, Saved, Sending,
+    SetAside, Settled, Store, Struck, Taken, Totals, Versioned, WriteOutcome, Writes,
 };
 
 /// The steps until the death. Each I/O takes two: one before it happens, and one before its answer is seen.
@@ -306,42 +304,14 @@ impl Admin for Mortal<dyn Store> {
 
 #[async_trait]
 impl Crm for Mortal<dyn Crm> {
-    async fn export(
-        &self,
-        contacts: &BTreeSet<u64>,
-        deals: &BTreeSet<u64>,
-    ) -> std::result::Result<serde_json::Value, CrmError> {
-        self.inner.export(contacts, deals).await
-    }
-    fn erases(&self) -> bool {
-        self.inner.erases()
-    }
-    async fn strike(&self, rows: &[OfErased]) -> Vec<Struck> {
-        self.inner.strike(rows).await
-    }
     async fn set_up(&self) -> std::result::Result<(), CrmError> {
         self.crm(self.inner.set_up()).await
     }
-    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<WriteOutcome> {
-        self.rows(rows.len(), self.inner.create_contacts(rows)).await
+    async fn apply(&self, change: Writes<'_>) -> Vec<WriteOutcome> {
+        self.rows(change.len(), self.inner.apply(change)).await
     }
-    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<WriteOutcome> {
-        self.rows(rows.len(), self.inner.update_contacts(rows)).await
-    }
-    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
-        self.rows(rows.len(), self.inner.create_deals(rows)).await
-    }
-    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
-        self.rows(rows.len(), self.inner.update_deals(rows)).await
-    }
-    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<WriteOutcome> {
-        self.rows(rows.len(), self.inner.put_companies(rows, since)).await
-    }
-    fn invoices(&self) -> bool {
-        self.inner.invoices()
-    }
-    fn has_webhooks(&self) -> bool {
-        self.inner.has_webhooks()
+    async fn find(&self, lookup: CrmLookup<'_>) -> std::result::Result<CrmFound, CrmError> {
+        self.crm(self.inner.find(lookup)).await
     }
     async fn changes(&self, since: Timestamp) -> std::result::Result<Changes, CrmError> {
         self.inner.changes(since).await
@@ -352,82 +322,30 @@ impl Crm for Mortal<dyn Crm> {
     async fn fetch(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> std::result::Result<Changes, CrmError> {
         self.inner.fetch(contacts, deals).await
     }
-    fn in_bulk(&self) -> bool {
-        self.inner.in_bulk()
+    async fn page(&self, rows: CrmRows, page: u32) -> std::result::Result<CrmPage, CrmError> {
+        self.crm(self.inner.page(rows, page)).await
     }
-    fn stored_text(&self, text: &str) -> String {
-        self.inner.stored_text(text)
-    }
-    async fn create_invoices(&self, rows: &[(InvoiceOwners, InvoiceDraft)]) -> Vec<WriteOutcome> {
-        self.rows(rows.len(), self.inner.create_invoices(rows)).await
-    }
-    async fn update_invoices(&self, rows: &[(u64, InvoiceDraft)]) -> Vec<WriteOutcome> {
-        self.rows(rows.len(), self.inner.update_invoices(rows)).await
-    }
-    async fn find_invoices(&self, keys: &BTreeSet<String>) -> std::result::Result<BTreeMap<String, u64>, CrmError> {
-        self.crm(self.inner.find_invoices(keys)).await
-    }
-    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<WriteOutcome> {
-        self.rows(rows.len(), self.inner.mark_duplicates(rows)).await
-    }
-    async fn part_contacts(&self, rows: &[Parting]) -> Vec<WriteOutcome> {
-        self.rows(rows.len(), self.inner.part_contacts(rows)).await
-    }
-    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<WriteOutcome> {
-        self.rows(rows.len(), self.inner.add_notes(rows)).await
-    }
-    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<WriteOutcome> {
-        self.rows(rows.len(), self.inner.add_tasks(rows)).await
-    }
-    async fn find_notes(
+    async fn export(
         &self,
         contacts: &BTreeSet<u64>,
-        since: Timestamp,
-    ) -> std::result::Result<Vec<(u64, String)>, CrmError> {
-        self.crm(self.inner.find_notes(contacts, since)).await
+        deals: &BTreeSet<u64>,
+    ) -> std::result::Result<serde_json::Value, CrmError> {
+        self.inner.export(contacts, deals).await
     }
-    async fn find_tasks(
+    async fn strike(&self, rows: &[OfErased]) -> Vec<Struck> {
+        self.inner.strike(rows).await
+    }
+    async fn totals(
         &self,
-        contacts: &BTreeSet<u64>,
-        since: Timestamp,
-    ) -> std::result::Result<Vec<(u64, String)>, CrmError> {
-        self.crm(self.inner.find_tasks(contacts, since)).await
+        deals: &BTreeSet<u64>,
+        invoices: &BTreeSet<u64>,
+    ) -> std::result::Result<CrmTotals, CrmError> {
+        self.inner.totals(deals, invoices).await
     }
-    async fn find_contacts(
-        &self,
-        people: &BTreeSet<PersonId>,
-        since: Timestamp,
-    ) -> std::result::Result<BTreeMap<PersonId, BTreeSet<u64>>, CrmError> {
-        self.crm(self.inner.find_contacts(people, since)).await
+    fn info(&self) -> Capabilities {
+        self.inner.info()
     }
-    async fn find_deals(
-        &self,
-        deals: &BTreeSet<(PersonId, ShowKey)>,
-        since: Timestamp,
-    ) -> std::result::Result<BTreeMap<(PersonId, ShowKey), BTreeSet<u64>>, CrmError> {
-        self.crm(self.inner.find_deals(deals, since)).await
-    }
-    async fn find_companies(
-        &self,
-        keys: &BTreeSet<String>,
-        since: Timestamp,
-    ) -> std::result::Result<BTreeMap<String, BTreeSet<u64>>, CrmError> {
-        self.crm(self.inner.find_companies(keys, since)).await
-    }
-    fn room(&self) -> Option<(usize, usize)> {
-        self.inner.room()
-    }
-
-    fn late_for(&self) -> jiff::SignedDuration {
-        self.inner.late_for()
-    }
-    async fn contacts(&self, page: u32) -> std::result::Result<CrmPage, CrmError> {
-        self.crm(self.inner.contacts(page)).await
-    }
-    fn batch(&self) -> usize {
-        self.inner.batch()
-    }
-    fn calls(&self) -> u64 {
-        self.inner.calls()
+    fn health(&self) -> CrmHealth {
+        self.inner.health()
     }
 }

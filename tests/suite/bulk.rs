@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use stagedoor_crm::amocrm::{AmoCrm, Authorization};
 use stagedoor_engine::{ContactDraft, PersonId};
 use stagedoor_model::RecordKey;
-use stagedoor_ports::{Crm, WriteOutcome};
+use stagedoor_ports::{Crm, WriteOutcome, Writes};
 use stagedoor_tests::world::settings;
 
 /// A CRM that refuses a whole batch for some names and does not say which row it was.
@@ -65,7 +65,7 @@ async fn where_the_crm_names_no_row_the_batch_is_halved_until_the_bad_one_stands
     let crm = AmoCrm::new(settings(&base, 1_000), Authorization::LongLived("t".into())).expect("a client");
     let names: Vec<String> =
         (0..100).map(|n| if n == 37 || n == 80 { format!("bad {n}") } else { format!("good {n}") }).collect();
-    let rows = crm.create_contacts(&names.iter().map(|name| draft(name)).collect::<Vec<_>>()).await;
+    let rows = crm.apply(Writes::CreateContacts(&names.iter().map(|name| draft(name)).collect::<Vec<_>>())).await;
     let refused: BTreeSet<usize> =
         rows.iter().enumerate().filter(|(_, row)| matches!(row, WriteOutcome::Refused(_))).map(|(n, _)| n).collect();
     assert_eq!(refused, BTreeSet::from([37, 80]));

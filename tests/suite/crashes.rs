@@ -6,12 +6,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, Parting, PersonId, ShowKey};
 use stagedoor_model::{
     Body, ChatRef, Content, Event, EventId, Fact, FormSubmitted, Identifier, MessageHeard, Money, Order, OrderBody,
     OrderState, ShowRef, SourceName, Ticket, Timestamp,
 };
-use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Store, SystemClock, WriteOutcome};
+use stagedoor_ports::{
+    Capabilities, Changes, Clock, Crm, CrmError, CrmFound, CrmHealth, CrmLookup, CrmPage, CrmRows, CrmTotals, Deleted,
+    OfErased, Store, Struck, SystemClock, WriteOutcome, Writes,
+};
 use stagedoor_sync::{FlushMode, Sync};
 use stagedoor_tests::{
     crash::{Life, Mortal},
@@ -233,80 +235,49 @@ struct Slow {
 
 #[async_trait]
 impl Crm for Slow {
-    async fn export(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<serde_json::Value, CrmError> {
-        self.inner.export(contacts, deals).await
-    }
     async fn set_up(&self) -> Result<(), CrmError> {
         self.inner.set_up().await
     }
-    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<WriteOutcome> {
-        let answer = self.inner.create_contacts(rows).await;
-        if let Some(other) = self.meanwhile.lock().await.take() {
+    async fn apply(&self, change: Writes<'_>) -> Vec<WriteOutcome> {
+        let answer = self.inner.apply(change).await;
+        if matches!(change, Writes::CreateContacts(_))
+            && let Some(other) = self.meanwhile.lock().await.take()
+        {
             for _ in 0..4 {
                 other.reconcile(FlushMode::Everything).await.expect("a round");
             }
         }
         answer
     }
-    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<WriteOutcome> {
-        self.inner.update_contacts(rows).await
+    async fn find(&self, lookup: CrmLookup<'_>) -> Result<CrmFound, CrmError> {
+        self.inner.find(lookup).await
     }
-    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
-        self.inner.create_deals(rows).await
+    async fn changes(&self, since: Timestamp) -> Result<Changes, CrmError> {
+        self.inner.changes(since).await
     }
-    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
-        self.inner.update_deals(rows).await
+    async fn deleted(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Deleted, CrmError> {
+        self.inner.deleted(contacts, deals).await
     }
-    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<WriteOutcome> {
-        self.inner.put_companies(rows, since).await
+    async fn fetch(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Changes, CrmError> {
+        self.inner.fetch(contacts, deals).await
     }
-    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<WriteOutcome> {
-        self.inner.mark_duplicates(rows).await
+    async fn page(&self, rows: CrmRows, page: u32) -> Result<CrmPage, CrmError> {
+        self.inner.page(rows, page).await
     }
-    async fn part_contacts(&self, rows: &[Parting]) -> Vec<WriteOutcome> {
-        self.inner.part_contacts(rows).await
+    async fn export(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<serde_json::Value, CrmError> {
+        self.inner.export(contacts, deals).await
     }
-    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<WriteOutcome> {
-        self.inner.add_notes(rows).await
+    async fn strike(&self, rows: &[OfErased]) -> Vec<Struck> {
+        self.inner.strike(rows).await
     }
-    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<WriteOutcome> {
-        self.inner.add_tasks(rows).await
+    async fn totals(&self, deals: &BTreeSet<u64>, invoices: &BTreeSet<u64>) -> Result<CrmTotals, CrmError> {
+        self.inner.totals(deals, invoices).await
     }
-    async fn find_notes(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
-        self.inner.find_notes(contacts, since).await
+    fn info(&self) -> Capabilities {
+        self.inner.info()
     }
-    async fn find_tasks(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
-        self.inner.find_tasks(contacts, since).await
-    }
-    async fn find_contacts(
-        &self,
-        people: &BTreeSet<PersonId>,
-        since: Timestamp,
-    ) -> Result<BTreeMap<PersonId, BTreeSet<u64>>, CrmError> {
-        self.inner.find_contacts(people, since).await
-    }
-    async fn find_deals(
-        &self,
-        deals: &BTreeSet<(PersonId, ShowKey)>,
-        since: Timestamp,
-    ) -> Result<BTreeMap<(PersonId, ShowKey), BTreeSet<u64>>, CrmError> {
-        self.inner.find_deals(deals, since).await
-    }
-    async fn contacts(&self, page: u32) -> Result<CrmPage, CrmError> {
-        self.inner.contacts(page).await
-    }
-    fn room(&self) -> Option<(usize, usize)> {
-        self.inner.room()
-    }
-
-    fn late_for(&self) -> jiff::SignedDuration {
-        self.inner.late_for()
-    }
-    fn batch(&self) -> usize {
-        self.inner.batch()
-    }
-    fn calls(&self) -> u64 {
-        self.inner.calls()
+    fn health(&self) -> CrmHealth {
+        self.inner.health()
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, PersonId, ShowKey, Stage};
 use stagedoor_model::{Body, Event, RecordKey, Rung, Timestamp};
-use stagedoor_ports::{Crm, Store, WriteOutcome};
+use stagedoor_ports::{Crm, CrmLookup, CrmRows, Store, WriteOutcome, Writes};
 use stagedoor_sandbox::{Fault, FaultKind};
 use stagedoor_sync::{FlushMode, Sync};
 use stagedoor_tests::{
@@ -101,16 +101,26 @@ async fn what_is_made_is_found_by_the_hubs_own_id(which: Which) {
     let account = Account::of(which).await;
     account.crm.set_up().await.expect("set up");
     let drafts = [contact("Анна O'Нил", "+79161110001"), contact("Гаев", "+79161110002")];
-    let contacts = done(account.crm.create_contacts(&drafts).await);
+    let contacts = done(account.crm.apply(Writes::CreateContacts(&drafts)).await);
     let rows = [(contacts[0], deal(&drafts[0], "cherry", Some(Stage::Ladder(Rung::Paid))))];
-    let deals = done(account.crm.create_deals(&rows).await);
+    let deals = done(account.crm.apply(Writes::CreateDeals(&rows)).await);
     let people: BTreeSet<PersonId> = drafts.iter().map(|draft| draft.person).collect();
-    let found = account.crm.find_contacts(&people, LONG_AGO).await.expect("found");
+    let found = account
+        .crm
+        .find(CrmLookup::Contacts { people: &people, since: LONG_AGO })
+        .await
+        .map(|found| found.contacts)
+        .expect("found");
     let only = |id: u64| BTreeSet::from([id]);
     assert_eq!(found, BTreeMap::from([(drafts[0].person, only(contacts[0])), (drafts[1].person, only(contacts[1]))]));
     let key = (drafts[0].person, ShowKey("cherry".into()));
     let wanted = BTreeSet::from([key.clone(), (drafts[1].person, ShowKey("cherry".into()))]);
-    let found = account.crm.find_deals(&wanted, LONG_AGO).await.expect("found");
+    let found = account
+        .crm
+        .find(CrmLookup::Deals { deals: &wanted, since: LONG_AGO })
+        .await
+        .map(|found| found.deals)
+        .expect("found");
     assert_eq!(found, BTreeMap::from([(key, only(deals[0]))]));
 }
 
@@ -118,13 +128,13 @@ async fn a_row_without_its_stage_waits_alone_with_the_reason(which: Which) {
     let account = Account::of(which).await;
     account.crm.set_up().await.expect("set up");
     let draft = contact("Анна", "+79161110001");
-    let id = done(account.crm.create_contacts(std::slice::from_ref(&draft)).await)[0];
+    let id = done(account.crm.apply(Writes::CreateContacts(std::slice::from_ref(&draft))).await)[0];
     let rows = [
         (id, deal(&draft, "one", Some(Stage::Ladder(Rung::Paid)))),
         (id, deal(&draft, "two", None)),
         (id, deal(&draft, "three", Some(Stage::Ladder(Rung::Cart)))),
     ];
-    let answers = account.crm.create_deals(&rows).await;
+    let answers = account.crm.apply(Writes::CreateDeals(&rows)).await;
     assert!(matches!((&answers[0], &answers[2]), (WriteOutcome::Done(_), WriteOutcome::Done(_))), "{answers:?}");
     let WriteOutcome::Held(reason) = &answers[1] else { panic!("{:?}", answers[1]) };
     assert!(reason.contains("no such stage"), "{reason}");
@@ -170,12 +180,15 @@ async fn a_duplicates_deals_go_to_the_elder_and_twice_is_once(which: Which) {
     let account = Account::of(which).await;
     account.crm.set_up().await.expect("set up");
     let drafts = [contact("Анна", "+79161110001"), contact("Анна вторая", "+79161110002")];
-    let contacts = done(account.crm.create_contacts(&drafts).await);
+    let contacts = done(account.crm.apply(Writes::CreateContacts(&drafts)).await);
     let deals = done(
-        account.crm.create_deals(&[(contacts[1], deal(&drafts[1], "cherry", Some(Stage::Ladder(Rung::Paid))))]).await,
+        account
+            .crm
+            .apply(Writes::CreateDeals(&[(contacts[1], deal(&drafts[1], "cherry", Some(Stage::Ladder(Rung::Paid))))]))
+            .await,
     );
     for _ in 0..2 {
-        assert_eq!(done(account.crm.mark_duplicates(&[(contacts[1], contacts[0])]).await), [contacts[1]]);
+        assert_eq!(done(account.crm.apply(Writes::MarkDuplicates(&[(contacts[1], contacts[0])])).await), [contacts[1]]);
         assert_eq!(account.owner_of(deals[0]), Some(contacts[0]));
     }
     assert_eq!(account.counts(), (2, 1));
@@ -184,14 +197,30 @@ async fn a_duplicates_deals_go_to_the_elder_and_twice_is_once(which: Which) {
 async fn notes_and_tasks_are_found_by_their_words(which: Which) {
     let account = Account::of(which).await;
     account.crm.set_up().await.expect("set up");
-    let contacts = done(account.crm.create_contacts(&[contact("Анна", "+79161110001")]).await);
-    let text = account.crm.stored_text("20.11 10:00 ▸ а можно 🎟 <b>два</b>?\nвторая 'строка'");
-    done(account.crm.add_notes(&[(contacts[0], text.clone())]).await);
+    let contacts = done(account.crm.apply(Writes::CreateContacts(&[contact("Анна", "+79161110001")])).await);
+    let text = (account.crm.info().stored_text)("20.11 10:00 ▸ а можно 🎟 <b>два</b>?\nвторая 'строка'");
+    done(account.crm.apply(Writes::AddNotes(&[(contacts[0], text.clone())])).await);
     let until = Timestamp::from_second(1_900_000_000).expect("a time");
-    done(account.crm.add_tasks(&[(contacts[0], text.clone(), until)]).await);
+    done(account.crm.apply(Writes::AddTasks(&[(contacts[0], text.clone(), until)])).await);
     let ids = BTreeSet::from([contacts[0]]);
-    assert_eq!(account.crm.find_notes(&ids, LONG_AGO).await.expect("found"), [(contacts[0], text.clone())]);
-    assert_eq!(account.crm.find_tasks(&ids, LONG_AGO).await.expect("found"), [(contacts[0], text)]);
+    assert_eq!(
+        account
+            .crm
+            .find(CrmLookup::Notes { contacts: &ids, since: LONG_AGO })
+            .await
+            .map(|found| found.texts)
+            .expect("found"),
+        [(contacts[0], text.clone())]
+    );
+    assert_eq!(
+        account
+            .crm
+            .find(CrmLookup::Tasks { contacts: &ids, since: LONG_AGO })
+            .await
+            .map(|found| found.texts)
+            .expect("found"),
+        [(contacts[0], text)]
+    );
 }
 
 async fn every_contact_is_told_once_for_the_mirror(which: Which) {
@@ -199,10 +228,10 @@ async fn every_contact_is_told_once_for_the_mirror(which: Which) {
     account.crm.set_up().await.expect("set up");
     let drafts: Vec<ContactDraft> =
         (0..260).map(|n| contact(&format!("Fan {n}"), &format!("+7916111{n:04}"))).collect();
-    let made: BTreeSet<u64> = done(account.crm.create_contacts(&drafts).await).into_iter().collect();
+    let made: BTreeSet<u64> = done(account.crm.apply(Writes::CreateContacts(&drafts)).await).into_iter().collect();
     let (mut told, mut page) = (Vec::new(), Some(1));
     while let Some(number) = page {
-        let answer = account.crm.contacts(number).await.expect("a page");
+        let answer = account.crm.page(CrmRows::Contacts, number).await.expect("a page");
         told.extend(answer.bodies.into_iter().filter_map(|(_, body)| match body {
             Body::ContactChanged(change) if change.identifiers.len() == 1 => Some(change.contact),
             _ => None,
@@ -224,9 +253,9 @@ async fn a_company_is_made_once_whoever_asks(which: Which) {
         unchecked: None,
         domains: BTreeSet::from(["sad.example".to_owned()]),
     };
-    let first = done(account.crm.put_companies(&[(None, company("ООО «Сад»"))], None).await);
+    let first = done(account.crm.apply(Writes::PutCompanies(&[(None, company("ООО «Сад»"))], None)).await);
     // Somebody else, who never heard of it, and after a lost answer, too.
-    let second = done(account.crm.put_companies(&[(None, company("Сад, ООО"))], Some(LONG_AGO)).await);
+    let second = done(account.crm.apply(Writes::PutCompanies(&[(None, company("Сад, ООО"))], Some(LONG_AGO))).await);
     assert_eq!((first, account.companies()), (second, 1));
 }
 

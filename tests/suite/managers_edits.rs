@@ -7,7 +7,7 @@ use stagedoor_engine::{ContactDraft, PersonId};
 use stagedoor_model::{
     Body, ContactChanged, Event, EventId, Identifier, Phone, RecordKey, Region, SourceName, Timestamp,
 };
-use stagedoor_ports::{Gone, WriteOutcome};
+use stagedoor_ports::{Crm, Gone, WriteOutcome, Writes};
 use stagedoor_sandbox::{Sandbox, Seed};
 use stagedoor_tests::{
     account::{Account, Which},
@@ -79,10 +79,13 @@ async fn a_managers_phone_stays_beside_a_new_one_without_any_webhook(which: Whic
     let account = Account::of(which).await;
     account.crm.set_up().await.expect("set up");
     let draft = contact("Анна", "+79161110001");
-    let id = done(account.crm.create_contacts(std::slice::from_ref(&draft)).await)[0];
+    let id = done(account.crm.apply(Writes::CreateContacts(std::slice::from_ref(&draft))).await)[0];
     edit(&account, which, id, &[("+79161110001", "MOB", "mobile"), ("+74951234567", "HOME", "homephone")]);
     let before = values(&account, which, id);
-    assert_eq!(account.crm.update_contacts(&[(id, adding(&draft, &["+79031110002"]))]).await, [WriteOutcome::Done(id)]);
+    assert_eq!(
+        account.crm.apply(Writes::UpdateContacts(&[(id, adding(&draft, &["+79031110002"]))])).await,
+        [WriteOutcome::Done(id)]
+    );
     let after = values(&account, which, id);
     assert!(before.iter().all(|value| after.contains(value)), "{before:?} became {after:?}");
     assert_eq!(after.len(), 3);
@@ -92,17 +95,20 @@ async fn what_stands_there_in_other_signs_is_not_added_again(which: Which) {
     let account = Account::of(which).await;
     account.crm.set_up().await.expect("set up");
     let draft = contact("Анна", "+79161110001");
-    let id = done(account.crm.create_contacts(std::slice::from_ref(&draft)).await)[0];
+    let id = done(account.crm.apply(Writes::CreateContacts(std::slice::from_ref(&draft))).await)[0];
     edit(&account, which, id, &[("8 (903) 111-00-02", "MOB", "mobile")]);
     let before = values(&account, which, id);
-    assert_eq!(account.crm.update_contacts(&[(id, adding(&draft, &["+79031110002"]))]).await, [WriteOutcome::Done(id)]);
+    assert_eq!(
+        account.crm.apply(Writes::UpdateContacts(&[(id, adding(&draft, &["+79031110002"]))])).await,
+        [WriteOutcome::Done(id)]
+    );
     assert_eq!(values(&account, which, id), before);
 }
 
 async fn a_contact_that_was_read_twice_within_a_second_stands_as_it_was_read_last(which: Which) {
     let account = Account::of(which).await;
     account.crm.set_up().await.expect("set up");
-    let id = done(account.crm.create_contacts(&[contact("Анна", "+79161110001")]).await)[0];
+    let id = done(account.crm.apply(Writes::CreateContacts(&[contact("Анна", "+79161110001")])).await)[0];
     let source = SourceName::new("crm").expect("a name");
     for phone in ["+74957654321", "+74951234567"] {
         edit(&account, which, id, &[("+79161110001", "MOB", "mobile"), (phone, "WORK", "homephone")]);
@@ -269,9 +275,9 @@ async fn many_contacts_are_read_by_pages_and_with_the_paid_filters_by_their_ids(
                 )
             })
             .collect();
-        let before = stagedoor_ports::Crm::calls(&crm);
-        done(stagedoor_ports::Crm::update_contacts(&crm, &updates).await);
-        let calls = stagedoor_ports::Crm::calls(&crm) - before;
+        let before = crm.health().calls;
+        done(crm.apply(Writes::UpdateContacts(&updates)).await);
+        let calls = crm.health().calls - before;
         assert!(calls <= most, "{calls} calls for 250 contacts");
         let two = |row: &Value| row["custom_fields_values"][0]["values"].as_array().is_some_and(|all| all.len() == 2);
         assert_eq!(sandbox.contacts().iter().filter(|row| two(row)).count(), 250);

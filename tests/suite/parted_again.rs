@@ -173,9 +173,9 @@ async fn who_parts_from_two_who_were_joined_before_is_put_in_order_once(which: W
         decide(&account, false, (one, other), 12).await;
         let names = [1, 2, 3].map(|n| phone(n).parse().expect("an identifier"));
         let owners = account.store.resolve(&names.into()).await.expect("read").owners;
-        let before = account.crm.calls();
+        let before = account.crm.health().calls;
         account.store.mark_dirty(owners.into_values().collect()).await.expect("marked");
         account.reconcile().await;
-        assert_eq!(account.crm.calls(), before, "{one} {other} {third}: nothing is left to be written");
+        assert_eq!(account.crm.health().calls, before, "{one} {other} {third}: nothing is left to be written");
     }
 }

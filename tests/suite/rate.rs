@@ -1,5 +1,6 @@
 //! The rate of a CRM's account is one: lanes pause together, commands wait for the hub, and rights that are lost delete nobody.
 
+use stagedoor_ports::CrmRows;
 use std::{
     sync::{
         Arc, Mutex,
@@ -50,9 +51,9 @@ async fn while_one_call_is_throttled_no_other_is_made(which: Which) {
     http.made.lock().expect("calls").clear();
     let later = async || {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        crm.contacts(1).await
+        crm.page(CrmRows::Contacts, 1).await
     };
-    let (one, two) = tokio::join!(crm.contacts(1), later());
+    let (one, two) = tokio::join!(crm.page(CrmRows::Contacts, 1), later());
     assert!(one.is_ok() && two.is_ok(), "both are made in the end");
     let made = http.made.lock().expect("calls").clone();
     assert!(made.len() >= 3);

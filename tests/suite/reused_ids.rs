@@ -1,5 +1,6 @@
 //! A CRM that is restored from an older copy, or set up anew, gives its ids again: no two people become one by that.
 
+use stagedoor_ports::Writes;
 use std::collections::BTreeSet;
 
 use stagedoor_engine::{ContactDraft, PersonId};
@@ -78,7 +79,7 @@ async fn a_webhook_of_an_id_that_is_given_again_welds_no_strangers(which: Which)
         let email = buyer.trim_start_matches("email:").to_owned();
         drafts.push(ContactDraft { person, phones: vec![], emails: vec![email], ..contact("Борис", "") });
     }
-    let made = done(account.crm.create_contacts(&drafts).await);
+    let made = done(account.crm.apply(Writes::CreateContacts(&drafts)).await);
     assert_eq!(made.iter().copied().collect::<BTreeSet<u64>>(), ids, "the CRM gives its ids again");
     let webhooks = made.iter().zip(after).zip(&drafts);
     let webhooks =
@@ -98,7 +99,7 @@ async fn a_managers_contact_under_an_id_that_is_given_again_welds_no_strangers(w
     let (account, ids) = emptied(which, &["email:a0@example.org"]).await;
     account.crm.set_up().await.expect("set up");
     let draft = ContactDraft { phones: vec![], emails: vec!["b0@example.org".into()], ..contact("Борис", "") };
-    let made = done(account.crm.create_contacts(&[draft]).await);
+    let made = done(account.crm.apply(Writes::CreateContacts(&[draft])).await);
     assert_eq!(made.iter().copied().collect::<BTreeSet<u64>>(), ids);
     let event = told(which, made[0], &["email:b0@example.org"], AFTER, None, "second");
     assert!(account.sync.handle(vec![event, order(11, &["email:b0@example.org"])]).await.is_empty());

@@ -7,7 +7,7 @@ use stagedoor_engine::{DealDraft, Stage, StageGuard};
 use stagedoor_model::{
     Body, Company, Event, EventId, LeadChanged, Money, OrderState, Refund, Rung, SourceName, Timestamp,
 };
-use stagedoor_ports::{Crm, WriteOutcome};
+use stagedoor_ports::{Crm, WriteOutcome, Writes};
 use stagedoor_sandbox::{Fault, FaultKind, PipelineSeed, Sandbox, Seed};
 use stagedoor_sync::FlushMode;
 use stagedoor_tests::{
@@ -295,10 +295,10 @@ async fn deals_that_are_to_be_moved_are_read_in_bulk() {
     let crm = stagedoor_crm::amocrm::AmoCrm::new(settings(&base, 1_000), token).expect("a client");
     crm.set_up().await.expect("set up");
     let draft = contact("Анна", "+79161110001");
-    let id = done(crm.create_contacts(std::slice::from_ref(&draft)).await)[0];
+    let id = done(crm.apply(Writes::CreateContacts(std::slice::from_ref(&draft))).await)[0];
     let to = |n: usize, rung: Rung| deal(&draft, &format!("show {n}"), Some(Stage::Ladder(rung)));
     let rows: Vec<(u64, DealDraft)> = (0..200).map(|n| (id, to(n, Rung::Cart))).collect();
-    let made = done(crm.create_deals(&rows).await);
+    let made = done(crm.apply(Writes::CreateDeals(&rows)).await);
     // A manager closed the tenth.
     let closed = sandbox.stage(PIPELINE, "Успешно реализовано").expect("a stage");
     assert!(sandbox.moved_by_robot(made[10], closed));
@@ -309,18 +309,18 @@ async fn deals_that_are_to_be_moved_are_read_in_bulk() {
     };
     let paid = |n: usize| DealDraft { guard: Some(guard.clone()), ..to(n, Rung::Paid) };
     let updates: Vec<(u64, DealDraft)> = made.iter().enumerate().map(|(n, id)| (*id, paid(n))).collect();
-    let before = crm.calls();
+    let before = crm.health().calls;
     let expected: Vec<WriteOutcome> = made.iter().map(|id| WriteOutcome::Done(*id)).collect();
-    assert_eq!(crm.update_deals(&updates).await, expected);
-    let calls = crm.calls() - before;
+    assert_eq!(crm.apply(Writes::UpdateDeals(&updates)).await, expected);
+    let calls = crm.health().calls - before;
     assert!(calls <= 4, "{calls} calls for 200 deals");
     let stands = sandbox.leads_by_stage();
     assert_eq!(stands.get(&(PIPELINE.to_owned(), stage(Rung::Paid))), Some(&199), "{stands:?}");
     // Where no stage is sent nothing is read.
     let fields: Vec<(u64, DealDraft)> =
         updates.into_iter().map(|(id, deal)| (id, DealDraft { stage: None, ..deal })).collect();
-    let before = crm.calls();
-    assert_eq!(crm.update_deals(&fields).await, expected);
-    assert_eq!(crm.calls() - before, 1);
+    let before = crm.health().calls;
+    assert_eq!(crm.apply(Writes::UpdateDeals(&fields)).await, expected);
+    assert_eq!(crm.health().calls - before, 1);
     serving.abort();
 }

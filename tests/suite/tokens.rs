@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stagedoor_crm::amocrm::{AmoCrm, Authorization, OAuth};
-use stagedoor_ports::{Clock, Crm, CrmError, Store, SystemClock, memory::MemoryStore};
+use stagedoor_ports::{Clock, Crm, CrmError, CrmRows, Store, SystemClock, memory::MemoryStore};
 use stagedoor_sandbox::{Fault, FaultKind, Seed};
 use stagedoor_tests::world::{World, settings};
 
@@ -46,7 +46,7 @@ async fn an_ageing_token_is_exchanged_and_the_new_one_kept() {
     crm.authorize(&code(&world).await).await.expect("authorised");
     for expected in 2..5 {
         age(&store, 60).await;
-        crm.contacts(1).await.expect("read");
+        crm.page(CrmRows::Contacts, 1).await.expect("read");
         assert_eq!(refreshes(&world), expected);
     }
 }
@@ -59,12 +59,12 @@ async fn two_processes_that_refresh_at_once_lock_nobody_out() {
     one.authorize(&code(&world).await).await.expect("authorised");
     for _ in 0..20 {
         age(&store, 60).await;
-        let (a, b) = tokio::join!(one.contacts(1), two.contacts(1));
+        let (a, b) = tokio::join!(one.page(CrmRows::Contacts, 1), two.page(CrmRows::Contacts, 1));
         assert!(a.is_ok() && b.is_ok());
     }
     assert_eq!(refreshes(&world), 1 + 20, "one refresh a round, whoever made it");
     age(&store, -1).await;
-    let (a, b) = (one.contacts(1).await, two.contacts(1).await);
+    let (a, b) = (one.page(CrmRows::Contacts, 1).await, two.page(CrmRows::Contacts, 1).await);
     assert!(a.is_ok() && b.is_ok(), "the refresh token that is kept works");
 }
 
@@ -78,10 +78,10 @@ async fn a_lost_answer_to_a_refresh_is_survived_by_the_spare_pair() {
     age(&store, 60).await;
     world.sandbox.set_fault(Fault::once(FaultKind::AnswerLost, "POST /oauth2/access_token"));
     for _ in 0..4 {
-        assert!(crm.contacts(1).await.is_ok());
+        assert!(crm.page(CrmRows::Contacts, 1).await.is_ok());
     }
     age(&store, -1).await;
-    assert!(crm.contacts(1).await.is_ok(), "the account is not locked out");
+    assert!(crm.page(CrmRows::Contacts, 1).await.is_ok(), "the account is not locked out");
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn when_every_token_is_spent_the_owner_is_told_what_to_do() {
     let world = World::new().await;
     let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
     let crm = client(&world, &store, "a");
-    match crm.contacts(1).await {
+    match crm.page(CrmRows::Contacts, 1).await {
         Err(CrmError::CredentialsRejected(text)) => assert!(text.contains("stagedoor authorize"), "{text}"),
         other => panic!("expected a denial, got {:?}", other.map(|page| page.next)),
     }

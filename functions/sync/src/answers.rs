@@ -4,7 +4,7 @@ use stagedoor_engine::{CrmState, Digest, ORDERS, Pending, Rejected};
 use stagedoor_model::{Kind, Timestamp, breakage};
 use stagedoor_ports::WriteOutcome;
 
-use crate::run::CrmChange;
+use crate::crm_change::CrmChange;
 
 /// Kind of the row that a creating change makes.
 pub(crate) fn kind_of_made(change: &CrmChange) -> Option<Kind> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::PersonId;
 use stagedoor_model::{Body, Event, EventId, Identifier, Kind, LeadChanged, SourceName};
-use stagedoor_ports::PortError;
+use stagedoor_ports::{CrmPage, CrmRows, PortError};
 
 use crate::{Sync, changes::mirrored};
 
@@ -46,7 +46,8 @@ impl Sync {
             }
             let key_value = self.store.key_value(&self.cell_of(DEALS)).await?;
             let page = key_value.as_ref().and_then(|key_value| key_value.value.parse().ok()).unwrap_or(1);
-            let (rows, next) = self.crm.deals(page).await.map_err(|error| PortError::Retry(error.to_string()))?;
+            let CrmPage { deals: rows, next, .. } =
+                self.crm.page(CrmRows::Deals, page).await.map_err(|error| PortError::Retry(error.to_string()))?;
             let events = self.unknown_deals(source, rows).await?;
             done.deals += events.len();
             if !self.handle(events).await.is_empty() {
@@ -108,7 +109,8 @@ impl Sync {
             }
             let key_value = self.store.key_value(&self.cell_of(CURSOR)).await?;
             let page = key_value.as_ref().and_then(|key_value| key_value.value.parse().ok()).unwrap_or(1);
-            let answer = self.crm.contacts(page).await.map_err(|error| PortError::Retry(error.to_string()))?;
+            let answer =
+                self.crm.page(CrmRows::Contacts, page).await.map_err(|error| PortError::Retry(error.to_string()))?;
             let now = self.clock.now();
             let events: Vec<Event> = answer.bodies.into_iter().map(|told| mirrored(source, told, now)).collect();
             done.contacts += events.len();

@@ -15,7 +15,7 @@ use stagedoor_ports::{CrmError, Deleted, Gone, PortError, SeenDeal};
 use crate::{
     Sync, gone,
     lease::ELSEWHERE,
-    restored::{self, gone_rows},
+    restored::{self, gone_rows, read_at},
 };
 
 const SINCE: &str = "crm/changes";
@@ -60,19 +60,13 @@ pub(crate) fn mirrored(source: &SourceName, (at, body): (Timestamp, Body), now: 
     Event::new(source, id, read_at(at, now), body).received_by(now)
 }
 
-/// Time of a change that was read at `now`: the latest possible time within its second.
-pub(crate) fn read_at(at: Timestamp, now: Timestamp) -> Timestamp {
-    let read_after = now.duration_since(at).clamp(SignedDuration::ZERO, SignedDuration::from_millis(999));
-    at.checked_add(read_after).unwrap_or(at)
-}
-
 impl Sync {
     /// Reads what changed in the CRM since the last poll. The CRM's contacts are mirrored under `source`.
     ///
     /// # Errors
     /// `Retry` when the CRM cannot be used now; the next call goes on from the same place.
     pub async fn hear_crm(&self, source: &SourceName) -> Result<Heard, PortError> {
-        if self.crm.has_webhooks() || self.is_wanted().await? || !self.lease().await? {
+        if self.crm.info().has_webhooks || self.is_wanted().await? || !self.lease().await? {
             return Ok(Heard::default());
         }
         let heard = self.hear_leased(source).await;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use stagedoor_engine::{CompanyDraft, Digest, Pending, PersonId, Rejected};
 use stagedoor_model::{Timestamp, breakage};
-use stagedoor_ports::{CrmError, KeyValue, PortError, WriteOutcome};
+use stagedoor_ports::{CrmError, CrmLookup, KeyValue, PortError, WriteOutcome, Writes};
 
 use crate::{
     Sync,
@@ -59,7 +59,7 @@ impl Sync {
             sync_run.stop(error.to_string());
             return Ok(());
         }
-        for chunk in due.chunks_mut(self.crm.batch().max(1)) {
+        for chunk in due.chunks_mut(self.crm.info().batch.max(1)) {
             if sync_run.stopped() || !self.lease().await? {
                 return Ok(());
             }
@@ -77,11 +77,12 @@ impl Sync {
         let open = |one: &&DueCompany| one.known.id.is_none() && one.known.pending.is_some();
         let keys: BTreeSet<String> = due.iter().filter(open).map(|one| one.draft.key.clone()).collect();
         let Some(since) = due.iter().filter(open).filter_map(|one| one.known.pending).min() else { return Ok(Ok(())) };
-        let found = match self.crm.find_companies(&keys, since).await {
+        let found = match self.crm.find(CrmLookup::Companies { keys: &keys, since }).await.map(|found| found.companies)
+        {
             Ok(found) => found,
             Err(error) => return Ok(Err(error)),
         };
-        let (now, late_for) = (self.clock.now(), self.crm.late_for());
+        let (now, late_for) = (self.clock.now(), self.crm.info().late_for);
         due.retain_mut(|one| {
             let Some(pending) = one.known.pending().filter(|_| one.known.id.is_none()) else { return true };
             one.known.id = found.get(&one.draft.key).and_then(|ids| ids.first().copied());
@@ -96,14 +97,14 @@ impl Sync {
 
     async fn put_companies(&self, sync_run: &SyncRun, due: &mut [DueCompany]) -> Result<(), PortError> {
         let since = due.iter().filter_map(|one| one.known.pending).min();
-        let late_for = self.crm.late_for();
+        let late_for = self.crm.info().late_for;
         for one in due.iter_mut().filter(|one| one.known.id.is_none()) {
             let now = self.clock.now();
             (one.known.pending, one.known.late_until) = (Some(now), Some(now + late_for));
             self.keep_company(one).await?;
         }
         let rows: Vec<(Option<u64>, CompanyDraft)> = due.iter().map(|one| (one.known.id, one.draft.clone())).collect();
-        let answers = self.crm.put_companies(&rows, since).await;
+        let answers = self.crm.apply(Writes::PutCompanies(&rows, since)).await;
         let (mut refused, mut unsent) = (BTreeSet::new(), 0);
         for (one, row) in due.iter_mut().zip(answers) {
             match row {

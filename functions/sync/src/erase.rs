@@ -268,7 +268,7 @@ fn of_erased(
 /// Deletes the rows that the CRM lets the hub delete, and lists the rest. `crm` is `None` if the config no longer has
 /// that CRM.
 async fn strike_in(crm: Option<&dyn Crm>, rows: Vec<OfErased>) -> InCrm {
-    let erases = crm.is_some_and(|crm| crm.erases());
+    let erases = crm.is_some_and(|crm| crm.info().erases);
     let struck = match crm {
         Some(crm) if !rows.is_empty() && erases => crm.strike(&rows).await,
         _ => rows.iter().map(|row| Struck { id: row.number().to_string(), is_gone: false }).collect(),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use stagedoor_engine::{CrmState, Digest, Parting, Person, Rejected, outdated};
 use stagedoor_model::{Fact, breakage};
-use stagedoor_ports::{Gone, PortError, WriteOutcome};
+use stagedoor_ports::{Gone, PortError, WriteOutcome, Writes};
 
 use crate::{
     Sync,
@@ -22,7 +22,7 @@ impl Sync {
             return Ok(());
         }
         let (people, partings): (Vec<_>, Vec<_>) = unhung.into_iter().unzip();
-        let rows = self.crm.part_contacts(&partings).await;
+        let rows = self.crm.apply(Writes::PartContacts(&partings)).await;
         let mut changed = BTreeSet::new();
         for ((id, parting), row) in people.into_iter().zip(&partings).zip(rows) {
             let mut person_runs = sync_run.person_runs();

@@ -108,7 +108,7 @@ impl Consumer for Syncing {
         // An invocation with little time must reach the CRM, too.
         let mut reserve = RESERVE.min(left / 4);
         while began.elapsed() + reserve < end {
-            let (calls, refused) = (self.0.crm.calls(), self.0.crm.refused());
+            let (calls, refused) = (self.0.crm.health().calls, self.0.crm.health().refused);
             let until = began + end.saturating_sub(reserve);
             let sync_run = self.0.reconcile_until(FlushMode::Everything, Some(until)).await;
             if let Ok(sync_run) = &sync_run {
@@ -117,8 +117,8 @@ impl Consumer for Syncing {
             }
             let rejected = sync_run.as_ref().map_or(0, |sync_run| sync_run.rejected);
             // Figures are written run by run: an invocation that is cut off loses only those of its last run.
-            let calls = count("CrmCalls", self.0.crm.calls() - calls);
-            emit("sync", &[calls, count("CrmRefused", self.0.crm.refused() - refused + rejected as u64)], false);
+            let calls = count("CrmCalls", self.0.crm.health().calls - calls);
+            emit("sync", &[calls, count("CrmRefused", self.0.crm.health().refused - refused + rejected as u64)], false);
             match sync_run {
                 // People whom other processes folded meanwhile are included.
                 Ok(sync_run) if sync_run.unavailable.is_none() && (sync_run.left > 0 || sync_run.settled > 0) => {}

@@ -30,7 +30,7 @@ impl Sync {
     ) -> Result<Vec<Event>, PortError> {
         let contacts = gone.iter().filter_map(|row| if let Gone::Contact(id) = row { Some(*id) } else { None });
         let names: BTreeMap<Identifier, u64> = contacts.filter_map(|id| Some((self.contact(id)?, id))).collect();
-        if self.crm.has_webhooks() || names.is_empty() || breakage::is_on("merge-by-hand-unheard") {
+        if self.crm.info().has_webhooks || names.is_empty() || breakage::is_on("merge-by-hand-unheard") {
             return Ok(vec![]);
         }
         let owners = self.store.resolve(&names.keys().cloned().collect()).await?.owners;

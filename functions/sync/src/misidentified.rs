@@ -4,44 +4,17 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::{CrmState, Pending, Person, PersonId, ShowKey};
-use stagedoor_model::{Fact, Identifier, Kind, Timestamp};
+use stagedoor_engine::{CrmState, Pending, PersonId};
+use stagedoor_model::{Identifier, Kind, Timestamp};
 use stagedoor_ports::{Commit, PortError, Saved};
 
 use crate::{
     Sync,
     claims::{forget_row, without_row},
-    run::{CrmChange, SyncRun},
+    crm_change::CrmChange,
+    foreign_row::Misidentified,
+    run::SyncRun,
 };
-
-#[derive(Debug, Clone)]
-pub(crate) struct Misidentified {
-    person: PersonId,
-    kind: Kind,
-    row: u64,
-    /// The show, if the row is a deal.
-    show: Option<ShowKey>,
-    /// The person whose id the row carries.
-    bearer: PersonId,
-}
-
-impl Misidentified {
-    /// True if the bearer has another row of their own. Then this row is a copy.
-    fn is_copy(&self, bearer: &Person, theirs: &CrmState) -> bool {
-        let own = match &self.show {
-            None => theirs.contact.id,
-            Some(show) => theirs.deals.get(show).and_then(|deal| deal.id),
-        };
-        let is_gone = |id: u64| {
-            bearer.records.values().any(|record| match record.fact {
-                Fact::CrmContact { contact, deleted: true, .. } => self.show.is_none() && contact == id,
-                Fact::CrmLead { lead, deleted: true, .. } => self.show.is_some() && lead == id,
-                _ => false,
-            })
-        };
-        own.is_some_and(|id| id != self.row && !is_gone(id))
-    }
-}
 
 impl SyncRun {
     pub(crate) fn is_misidentified(&self, person: PersonId, change: &CrmChange, bearer: PersonId) {

@@ -18,7 +18,7 @@ impl Sync {
     /// Reads where the deals of the people stand who are about to be separated.
     pub(crate) async fn hear_moves(&self, people: &[Dirty]) -> Result<Asked, PortError> {
         let parting: Vec<&Dirty> = people.iter().filter(|one| is_to_part(one)).collect();
-        if parting.is_empty() || self.crm.has_webhooks() || breakage::is_on("move-before-parting-unheard") {
+        if parting.is_empty() || self.crm.info().has_webhooks || breakage::is_on("move-before-parting-unheard") {
             return Ok(Asked::default());
         }
         let mut ids: BTreeSet<PersonId> = parting

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use stagedoor_engine::{NoteDraft, PendingText, PersonId, TaskDraft};
 use stagedoor_model::Timestamp;
-use stagedoor_ports::{CrmError, PortError, WriteOutcome};
+use stagedoor_ports::{CrmError, CrmLookup, PortError, WriteOutcome, Writes};
 
 use crate::{
     FlushMode, Sync,
@@ -34,7 +34,7 @@ impl Sync {
             sync_run.stop(error.to_string());
             return Ok(());
         }
-        let batch = self.crm.batch().max(1);
+        let batch = self.crm.info().batch.max(1);
         let full = |len: usize| if pace == FlushMode::FullBatches { len / batch * batch } else { len };
         let mut notes: Vec<DueText<NoteDraft>> = due(sync_run, |person_run| {
             let note = person_run.plan.note.clone()?;
@@ -43,7 +43,7 @@ impl Sync {
                 return None;
             }
             // After a lost answer, the lookup compares with the text that the CRM stores.
-            Some(NoteDraft { text: self.crm.stored_text(&note.text), ..note })
+            Some(NoteDraft { text: (self.crm.info().stored_text)(&note.text), ..note })
         });
         notes.truncate(full(notes.len()));
         for chunk in notes.chunks(batch) {
@@ -55,7 +55,7 @@ impl Sync {
                 person_run.held += 1 + usize::from(person_run.plan.more);
                 return None;
             }
-            Some(TaskDraft { text: self.crm.stored_text(&task.text), ..task })
+            Some(TaskDraft { text: (self.crm.info().stored_text)(&task.text), ..task })
         });
         tasks.truncate(full(tasks.len()));
         for chunk in tasks.chunks(batch) {
@@ -79,14 +79,14 @@ impl Sync {
         if !self.may_call(sync_run).await? {
             return Ok(());
         }
-        let (now, late_for) = (self.clock.now(), self.crm.late_for());
+        let (now, late_for) = (self.clock.now(), self.crm.info().late_for);
         let intended = each(sync_run, notes, |person_run, due| {
             let pending_text = PendingText::of_note(&due.draft, now);
             person_run.link.pending_note = Some(PendingText { late_until: Some(now + late_for), ..pending_text });
         });
         self.keep(sync_run, intended).await?;
         let rows: Vec<(u64, String)> = notes.iter().map(|due| (due.contact, due.draft.text.clone())).collect();
-        let answers = self.crm.add_notes(&rows).await;
+        let answers = self.crm.apply(Writes::AddNotes(&rows)).await;
         let changed = answered(sync_run, notes, answers, |person_run, written| {
             let pending_text = person_run.link.pending_note.take();
             if written {
@@ -101,7 +101,7 @@ impl Sync {
         if !self.may_call(sync_run).await? {
             return Ok(());
         }
-        let (now, late_for) = (self.clock.now(), self.crm.late_for());
+        let (now, late_for) = (self.clock.now(), self.crm.info().late_for);
         let intended = each(sync_run, tasks, |person_run, due| {
             let pending_text = PendingText::of_task(&due.draft, now);
             person_run.link.pending_task = Some(PendingText { late_until: Some(now + late_for), ..pending_text });
@@ -109,7 +109,7 @@ impl Sync {
         self.keep(sync_run, intended).await?;
         let rows: Vec<(u64, String, Timestamp)> =
             tasks.iter().map(|due| (due.contact, due.draft.text.clone(), sync_run.at + DUE)).collect();
-        let answers = self.crm.add_tasks(&rows).await;
+        let answers = self.crm.apply(Writes::AddTasks(&rows)).await;
         let changed = answered(sync_run, tasks, answers, |person_run, written| {
             let pending_text = person_run.link.pending_task.take();
             if let Some(pending_text) = pending_text.filter(|_| written) {
@@ -127,19 +127,19 @@ impl Sync {
         let Some(since) = since else { return Ok(Ok(())) };
         let (mut found_notes, mut found_tasks) = (Vec::new(), Vec::new());
         if !notes.is_empty() {
-            match self.crm.find_notes(&notes, since).await {
+            match self.crm.find(CrmLookup::Notes { contacts: &notes, since }).await.map(|found| found.texts) {
                 Ok(found) => found_notes = found,
                 Err(error) => return Ok(Err(error)),
             }
         }
         if !tasks.is_empty() {
-            match self.crm.find_tasks(&tasks, since).await {
+            match self.crm.find(CrmLookup::Tasks { contacts: &tasks, since }).await.map(|found| found.texts) {
                 Ok(found) => found_tasks = found,
                 Err(error) => return Ok(Err(error)),
             }
         }
         let mut changed = BTreeSet::new();
-        let (now, late_for) = (self.clock.now(), self.crm.late_for());
+        let (now, late_for) = (self.clock.now(), self.crm.info().late_for);
         for (person, person_run) in sync_run.person_runs().iter_mut() {
             let Some(contact) = contact_of(person_run) else { continue };
             let is_there = |found: &[(u64, String)], pending_text: &PendingText| {

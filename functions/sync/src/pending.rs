@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use stagedoor_engine::{InvoiceState, Pending, Person, PersonId, ShowKey};
 use stagedoor_model::{Timestamp, breakage};
-use stagedoor_ports::{CrmError, PortError};
+use stagedoor_ports::{CrmError, CrmLookup, PortError};
 
 use crate::{
     Sync,
@@ -41,24 +41,24 @@ impl Sync {
         let Some(since) = since else { return Ok(Ok(())) };
         let mut found = Found::default();
         if !contacts.is_empty() {
-            match self.crm.find_contacts(&contacts, since).await {
+            match self.crm.find(CrmLookup::Contacts { people: &contacts, since }).await.map(|found| found.contacts) {
                 Ok(rows) => found.contacts = rows,
                 Err(error) => return Ok(Err(error)),
             }
         }
         if !deals.is_empty() {
-            match self.crm.find_deals(&deals, since).await {
+            match self.crm.find(CrmLookup::Deals { deals: &deals, since }).await.map(|found| found.deals) {
                 Ok(rows) => found.deals = rows,
                 Err(error) => return Ok(Err(error)),
             }
         }
         if !invoices.is_empty() {
-            match self.crm.find_invoices(&invoices).await {
+            match self.crm.find(CrmLookup::Invoices { keys: &invoices }).await.map(|found| found.invoices) {
                 Ok(rows) => found.invoices = rows,
                 Err(error) => return Ok(Err(error)),
             }
         }
-        let changed = sync_run.resolve_intents(&found, self.clock.now(), self.crm.late_for());
+        let changed = sync_run.resolve_intents(&found, self.clock.now(), self.crm.info().late_for);
         self.keep(sync_run, changed).await?;
         Ok(Ok(()))
     }

@@ -11,6 +11,7 @@ use stagedoor_texts::{Language, reasons::translated};
 
 use crate::{
     Sync,
+    cause::Cause,
     size::{has_room, is_easy},
 };
 
@@ -41,14 +42,6 @@ pub struct WaitingReason {
     /// One of the people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<PersonId>,
-}
-
-/// A reason with its cause, before its start time is known.
-pub(crate) struct Cause {
-    pub cause: String,
-    pub reason: String,
-    pub who_acts: &'static str,
-    pub people: BTreeSet<PersonId>,
 }
 
 const BY_ITSELF: &str = "nobody: it is tried again by itself";

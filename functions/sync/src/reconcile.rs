@@ -9,22 +9,22 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use futures_util::{StreamExt, stream};
 use stagedoor_engine::{Catalog, Pending, Person, PersonId, next_turn, plan};
 use stagedoor_model::{SECOND_CRM, Timestamp, breakage};
-use stagedoor_ports::{Dirty, PortError, WriteOutcome, read_withdrawals};
+use stagedoor_ports::{Dirty, PortError, WriteOutcome, Writes, read_withdrawals};
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::{
-    CrmAccount, Sync,
+    CrmAccount, RunReport, Sync,
+    crm_change::{CrmChange, PlannedChange},
     hang::{count_unhung, is_idle},
     lease::ELSEWHERE,
     restored::Asked,
-    run::{CrmChange, PersonRun, PlannedChange, SyncRun},
+    run::{PersonRun, SyncRun},
     untangle::Untangled,
 };
 
@@ -40,25 +40,6 @@ const CALLS: usize = 3;
 pub enum FlushMode {
     FullBatches,
     Everything,
-}
-
-/// Result of one sync run.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RunReport {
-    /// People whose rows in the CRM are now up to date.
-    pub settled: usize,
-    /// Rows that the CRM accepted.
-    pub rows: usize,
-    /// Rows that the CRM refused.
-    pub rejected: usize,
-    /// People who still wait.
-    pub left: usize,
-    /// People who wait for a call without an answer, which may still take effect. A later run looks at them again.
-    pub pending: usize,
-    /// Reason why the CRM could not be used.
-    pub unavailable: Option<String>,
-    /// Duration of the longest bulk call.
-    pub longest_call: Duration,
 }
 
 impl Sync {
@@ -298,13 +279,13 @@ impl Sync {
     async fn push(&self, sync_run: &SyncRun, pace: FlushMode) -> Result<(), PortError> {
         self.push_rows(sync_run, pace).await?;
         count_unhung(sync_run);
-        sync_run.explain(self.crm.trouble());
+        sync_run.explain(self.crm.health().trouble);
         self.look_at_misidentified(sync_run).await?;
         self.hear_of_gone(sync_run).await
     }
 
     async fn push_rows(&self, sync_run: &SyncRun, pace: FlushMode) -> Result<(), PortError> {
-        let pace = if self.crm.in_bulk() { pace } else { FlushMode::Everything };
+        let pace = if self.crm.info().in_bulk { pace } else { FlushMode::Everything };
         if let Err(error) = self.crm.set_up().await {
             tracing::warn!(%error, "the CRM is not ready");
             sync_run.stop(error.to_string());
@@ -327,7 +308,7 @@ impl Sync {
     }
 
     async fn run(&self, sync_run: &SyncRun, lanes: [Vec<PlannedChange>; 3], pace: FlushMode) -> Result<(), PortError> {
-        let batch = self.crm.batch().max(1);
+        let batch = self.crm.info().batch.max(1);
         let mut chunks = Vec::new();
         for mut lane in lanes {
             if pace == FlushMode::FullBatches {
@@ -351,14 +332,14 @@ impl Sync {
             sync_run.stop(ELSEWHERE.into());
             return Ok(());
         }
-        let late_for = self.crm.late_for();
+        let late_for = self.crm.info().late_for;
         self.keep(sync_run, sync_run.intend(&tasks, Pending::new(self.clock.now(), late_for))).await?;
         // The log lines of the calls are inside this span: here deliveries reach the CRM.
         let span = tracing::info_span!("crm", traces = sync_run.traces_of(&tasks));
         let began = Instant::now();
         let rows = self.send(&tasks).instrument(span).await;
         sync_run.took(began.elapsed());
-        let (mut people, made) = sync_run.answer(&tasks, rows, self.clock.now() + late_for, self.crm.room());
+        let (mut people, made) = sync_run.answer(&tasks, rows, self.clock.now() + late_for, self.crm.info().room);
         // The ids and the marks of claimed rows are saved in one write. A crash before it leaves a pending mark, and
         // the next lookup finds the row.
         people.extend(self.claim_rows(sync_run, &people, &made).await?);
@@ -407,25 +388,25 @@ impl Sync {
         // A lane holds changes of one kind, so at most one of these is a call.
         let mut rows = Vec::new();
         if !create_contacts.is_empty() {
-            rows.extend(self.crm.create_contacts(&create_contacts).await);
+            rows.extend(self.crm.apply(Writes::CreateContacts(&create_contacts)).await);
         }
         if !update_contacts.is_empty() {
-            rows.extend(self.crm.update_contacts(&update_contacts).await);
+            rows.extend(self.crm.apply(Writes::UpdateContacts(&update_contacts)).await);
         }
         if !create_deals.is_empty() {
-            rows.extend(self.crm.create_deals(&create_deals).await);
+            rows.extend(self.crm.apply(Writes::CreateDeals(&create_deals)).await);
         }
         if !update_deals.is_empty() {
-            rows.extend(self.crm.update_deals(&update_deals).await);
+            rows.extend(self.crm.apply(Writes::UpdateDeals(&update_deals)).await);
         }
         if !duplicates.is_empty() {
-            rows.extend(self.crm.mark_duplicates(&duplicates).await);
+            rows.extend(self.crm.apply(Writes::MarkDuplicates(&duplicates)).await);
         }
         if !create_invoices.is_empty() {
-            rows.extend(self.crm.create_invoices(&create_invoices).await);
+            rows.extend(self.crm.apply(Writes::CreateInvoices(&create_invoices)).await);
         }
         if !update_invoices.is_empty() {
-            rows.extend(self.crm.update_invoices(&update_invoices).await);
+            rows.extend(self.crm.apply(Writes::UpdateInvoices(&update_invoices)).await);
         }
         rows
     }

@@ -10,7 +10,7 @@ use stagedoor_engine::{Catalog, Person, PersonId};
 use stagedoor_model::{Body, Event, EventId, Fact, LeadChanged, SECOND_CRM, SourceName, Timestamp, breakage};
 use stagedoor_ports::{Changes, CrmError, Dirty, Gone, PortError, SeenDeal};
 
-use crate::{Sync, changes::read_at};
+use crate::Sync;
 
 /// Result of asking for rows that are known to be gone.
 #[derive(Debug, Default)]
@@ -75,6 +75,12 @@ fn id(source: &SourceName, row: Gone, now: Timestamp) -> EventId {
     EventId::derive(source, &["restored", kind, &number(row).to_string(), &now.to_string()])
 }
 
+/// Time of a change that was read at `now`: the latest possible time within its second.
+pub(crate) fn read_at(at: Timestamp, now: Timestamp) -> Timestamp {
+    let read_after = now.duration_since(at).clamp(SignedDuration::ZERO, SignedDuration::from_millis(999));
+    at.checked_add(read_after).unwrap_or(at)
+}
+
 impl Sync {
     /// Events of the rows among these that exist again.
     pub(crate) async fn restored(
@@ -92,7 +98,7 @@ impl Sync {
         let Changes { contacts, deals, .. } = self.crm.fetch(&contacts, &deals).await?;
         let contacts = contacts.into_iter().filter_map(|(at, body)| match body {
             Body::ContactChanged(mut change) => {
-                change.changed_at = Some(if self.crm.has_webhooks() { at } else { read_at(at, now) });
+                change.changed_at = Some(if self.crm.info().has_webhooks { at } else { read_at(at, now) });
                 let id = id(source, Gone::Contact(change.contact), now);
                 Some(Event::new(source, id, now, Body::ContactChanged(change)).received_by(now))
             }
@@ -121,7 +127,7 @@ impl Sync {
     /// come before the webhook about the deletion.
     pub(crate) async fn hear_restored(&self, people: &[Dirty], catalog: &Catalog) -> Result<Asked, PortError> {
         let now = self.clock.now();
-        let is_asked = |one: &&Dirty| match self.crm.has_webhooks() {
+        let is_asked = |one: &&Dirty| match self.crm.info().has_webhooks {
             true => {
                 self.renews(one, catalog) && !breakage::is_on("deletion-believed-by-purchase") || self.doubts(one, now)
             }
@@ -161,7 +167,7 @@ impl Sync {
     /// exist, one is the other's duplicate.
     fn doubts(&self, one: &Dirty, now: Timestamp) -> bool {
         let (person, link) = (one.person.seen_by(self.scope), self.own(&one.link));
-        let Some(link) = link.filter(|_| self.crm.has_webhooks() && !breakage::is_on("restored-contact-unasked"))
+        let Some(link) = link.filter(|_| self.crm.info().has_webhooks && !breakage::is_on("restored-contact-unasked"))
         else {
             return false;
         };
@@ -194,7 +200,7 @@ impl Sync {
 
     /// Notes rows that were found to be gone.
     pub(crate) async fn note_gone(&self, rows: Vec<Gone>) -> Result<(), PortError> {
-        if rows.is_empty() || self.crm.has_webhooks() {
+        if rows.is_empty() || self.crm.info().has_webhooks {
             return Ok(());
         }
         self.keep_lately_gone(|gone| {

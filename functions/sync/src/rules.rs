@@ -1,17 +1,17 @@
 //! Evaluates new rules of segments and mailings for all people, and marks only the people whom they change. The
 //! others make no work for the CRM. When a second CRM is added, it marks everybody whom that CRM never got.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::{Catalog, CrmState, Person, PersonId, Traits, due_messages, segments::rules_number};
 use stagedoor_model::{Timestamp, breakage};
 use stagedoor_ports::{KeyValue, KeyValues, Result};
 use tokio::time::Instant;
 
-use crate::{Sync, segment::membership};
+use crate::{
+    Sync,
+    segment::{SPELL, membership},
+};
 
 /// Stored value with the current rules and the progress of their evaluation. The version before reads it, too.
 const RULES: &str = "segments/rules";
@@ -21,8 +21,6 @@ const COUNT: &str = "segments/rules/people";
 const PAGE: usize = 1_000;
 /// People that are evaluated before other tasks get their turn on this thread.
 const TURN: usize = 50;
-/// Longest time of one call. Other rechecks wait for it; on AWS a tick comes once a minute.
-pub(crate) const SPELL: Duration = Duration::from_secs(5);
 const DONE: &str = "done";
 /// What the stored value says beside the rules while a second CRM is fed.
 const WITH_SECOND: &str = "+second";

@@ -10,8 +10,8 @@ use std::{
 };
 
 use stagedoor_engine::{
-    CompanyRef, ContactDraft, CrmState, DealDraft, Digest, InvoiceDraft, InvoiceParents, Pending, Person, PersonId,
-    Plan, ShowKey, Step,
+    CompanyRef, ContactDraft, CrmState, DealDraft, InvoiceDraft, InvoiceParents, Pending, Person, PersonId, Plan,
+    ShowKey, Step,
 };
 use stagedoor_model::{Kind, Timestamp, breakage};
 use stagedoor_ports::{Gone, InvoiceOwners, Mark, WriteOutcome};
@@ -21,7 +21,8 @@ use tokio::time::Instant;
 use crate::{
     RunReport,
     answers::{kind_of_made, write},
-    misidentified::Misidentified,
+    crm_change::{CrmChange, PlannedChange},
+    foreign_row::Misidentified,
 };
 
 /// Number of calls in a row without a row sent that stops a run.
@@ -76,22 +77,6 @@ impl PersonRun {
         !self.plan.steps.is_empty() && self.plan.companies.iter().any(|one| one.key == company)
     }
 }
-
-pub(crate) enum CrmChange {
-    CreateContact(ContactDraft),
-    UpdateContact(u64, ContactDraft),
-    CreateDeal(u64, DealDraft),
-    UpdateDeal(u64, DealDraft),
-    /// Closes a further deal of the same person and show.
-    CloseDouble(u64, DealDraft),
-    MarkDuplicate(u64, u64),
-    /// The digest covers the fields that cannot change after the invoice is made.
-    CreateInvoice(InvoiceOwners, InvoiceDraft, Digest),
-    UpdateInvoice(u64, InvoiceDraft),
-    CancelInvoice(u64, InvoiceDraft),
-}
-
-pub(crate) type PlannedChange = (PersonId, CrmChange, Digest);
 
 pub(crate) struct SyncRun {
     pub person_runs: Mutex<BTreeMap<PersonId, PersonRun>>,

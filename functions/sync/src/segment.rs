@@ -1,7 +1,10 @@
 //! Evaluates segments for people who changed and for people whose time has come. Entering and leaving are events of
 //! their own in the journal.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use stagedoor_engine::{
     Catalog, CrmState, Person, PersonId, Traits,
@@ -11,7 +14,10 @@ use stagedoor_model::{Body, Event, EventId, SegmentChanged, SourceName, Timestam
 use stagedoor_ports::{Commit, Dirty, JournalRow, Outcome, Result};
 use tokio::time::Instant;
 
-use crate::{Sync, rules::SPELL};
+use crate::Sync;
+
+/// Longest time of one call. Other rechecks wait for it; on AWS a tick comes once a minute.
+pub(crate) const SPELL: Duration = Duration::from_secs(5);
 
 /// Source name of the hub's own events.
 const OWN: &str = "stagedoor";

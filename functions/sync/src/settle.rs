@@ -12,9 +12,10 @@ use stagedoor_ports::{PortError, Postponed, Taken};
 
 use crate::{
     RunReport, Sync,
+    cause::Cause,
     lease::ELSEWHERE,
     pending::next_look,
-    reasons::{Cause, who_acts},
+    reasons::who_acts,
     run::{PersonRun, SyncRun},
 };
 

@@ -12,7 +12,7 @@ use stagedoor_engine::{Person, PersonId};
 use stagedoor_model::breakage;
 use stagedoor_ports::{Commit, Dirty, JournalRow, Outcome, People, Postponed, Result, Taken, Versioned};
 
-use crate::{Sync, reasons::Cause};
+use crate::{Sync, cause::Cause};
 
 /// Bytes of JSON for which every store has room.
 const EASY: usize = 256 * 1024;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::{CrmState, Pending, Person, PersonId, ShowKey};
 use stagedoor_model::{Timestamp, breakage};
-use stagedoor_ports::{Crm, CrmError, PortError, Result, Versioned};
+use stagedoor_ports::{Crm, CrmError, CrmLookup, PortError, Result, Versioned};
 
 use crate::{Sync, pending::key_of};
 
@@ -52,7 +52,7 @@ async fn hear(
     mut links: Vec<&mut CrmState>,
     now: Timestamp,
 ) -> std::result::Result<Option<Timestamp>, CrmError> {
-    let late_for = crm.late_for();
+    let late_for = crm.info().late_for;
     let open = |pending: &Pending| {
         (!pending.is_over(now, late_for)).then(|| pending.late_until.unwrap_or(pending.at + late_for))
     };
@@ -64,7 +64,13 @@ async fn hear(
     if !asked.is_empty() {
         let known: BTreeSet<u64> =
             asked.iter().flat_map(|link| link.contact.id.iter().chain(&link.doubles)).copied().collect();
-        let found: BTreeSet<u64> = crm.find_contacts(ids, since).await?.into_values().flatten().collect();
+        let found: BTreeSet<u64> = crm
+            .find(CrmLookup::Contacts { people: ids, since })
+            .await
+            .map(|found| found.contacts)?
+            .into_values()
+            .flatten()
+            .collect();
         // If people are joined, a found row says nothing of the other's call.
         let is_answered = !is_joined && !found.is_subset(&known);
         for link in asked {
@@ -78,7 +84,7 @@ async fn hear(
         .collect();
     if !shows.is_empty() {
         let keys = shows.iter().flat_map(|show| ids.iter().map(|id| (*id, show.clone()))).collect();
-        let found = crm.find_deals(&keys, since).await?;
+        let found = crm.find(CrmLookup::Deals { deals: &keys, since }).await.map(|found| found.deals)?;
         for show in &shows {
             let rows: BTreeSet<u64> =
                 found.iter().filter(|((_, key), _)| key == show).flat_map(|(_, rows)| rows).copied().collect();
@@ -95,7 +101,7 @@ async fn hear(
     let asked: Vec<_> = invoices.filter(|(_, invoice)| invoice.pending.is_some()).collect();
     if !asked.is_empty() {
         let keys = asked.iter().map(|(order, invoice)| key_of(order, invoice)).collect();
-        let found = crm.find_invoices(&keys).await?;
+        let found = crm.find(CrmLookup::Invoices { keys: &keys }).await.map(|found| found.invoices)?;
         for (order, invoice) in asked {
             let row = found.get(&key_of(order, invoice));
             until = until.max(invoice.pending.as_ref().filter(|_| row.is_none()).and_then(open));

@@ -6,7 +6,7 @@ use stagedoor_engine::{
     CrmState, Parting, Person, PersonId, outdated, rows_of, stale_mark, untangle, without_rows_of_parted,
 };
 use stagedoor_model::{Body, Identifier, SECOND_CRM, breakage};
-use stagedoor_ports::{Crm, Dirty, Gone, PortError, WriteOutcome};
+use stagedoor_ports::{Crm, Dirty, Gone, PortError, WriteOutcome, Writes};
 use tokio::time::Instant;
 
 use crate::Sync;
@@ -246,7 +246,7 @@ async fn standing(crm: &dyn Crm, partings: &[Parting]) -> Option<BTreeMap<u64, B
 /// Returns true if no part of it must be tried again, and the contacts that are gone. A row that the CRM refuses, or
 /// that is gone, waits for nothing.
 async fn part(crm: &dyn Crm, partings: &[Parting]) -> (bool, BTreeSet<u64>) {
-    let rows = crm.part_contacts(partings).await;
+    let rows = crm.apply(Writes::PartContacts(partings)).await;
     let mut gone = BTreeSet::new();
     for (parting, row) in partings.iter().zip(&rows) {
         match row {

@@ -115,8 +115,8 @@ pub async fn text(hub: &Hub) -> Result<String, PortError> {
     let refused = all.counts("stagedoor_crm_refused", "Calls that the CRM answered with an error of the 400s");
     let second = hub.sync.second.as_ref().map(|second| ("second", &second.crm));
     for (name, crm) in [Some(("first", &hub.sync.crm)), second].into_iter().flatten() {
-        calls.get_or_create(&vec![("crm", name.to_owned())]).inc_by(crm.calls());
-        refused.get_or_create(&vec![("crm", name.to_owned())]).inc_by(crm.refused());
+        calls.get_or_create(&vec![("crm", name.to_owned())]).inc_by(crm.health().calls);
+        refused.get_or_create(&vec![("crm", name.to_owned())]).inc_by(crm.health().refused);
     }
     let about = all.gauges("stagedoor_build", "The version that runs");
     set(&about, vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1);

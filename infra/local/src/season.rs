@@ -60,7 +60,7 @@ pub async fn play(hub: &Arc<Hub>, base: &str, season: Season) -> Result<(), Stri
         "{} people and {} deals are in the CRM after {spent:.1} s and {} calls; {} parked.",
         status.people,
         status.deals,
-        hub.sync.crm.calls(),
+        hub.sync.crm.health().calls,
         status.rejected
     );
     compare(hub).await

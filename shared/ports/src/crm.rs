@@ -102,11 +102,13 @@ pub enum CrmError {
     CredentialsRejected(String),
 }
 
-/// One page of the account's contacts, for the mirror.
-#[derive(Debug, Clone)]
+/// One page of the account's rows.
+#[derive(Debug, Clone, Default)]
 pub struct CrmPage {
     /// The contacts as events, each with its time.
     pub bodies: Vec<(Timestamp, Body)>,
+    /// Deals as (deal, hub id).
+    pub deals: Vec<(u64, String)>,
     /// The next page; `None` after the last one.
     pub next: Option<u32>,
 }
@@ -161,148 +163,185 @@ pub struct InvoiceOwners {
     pub company: Option<u64>,
 }
 
-/// How long an abandoned call may still take effect in a CRM. A client that knows better overrides [`Crm::late_for`].
+/// How long an abandoned call may still take effect in a CRM. A client that knows better says so in [`Capabilities::late_for`].
 pub const LATE_FOR: SignedDuration = SignedDuration::from_secs(150);
 
-/// A CRM with contacts and deals. Bulk calls return one outcome a row, in the order of the input.
+/// Rows of one kind to write. A CRM answers with one outcome a row, in the order of the rows.
+#[derive(Debug, Clone, Copy)]
+pub enum Writes<'a> {
+    /// Creates contacts.
+    CreateContacts(&'a [ContactDraft]),
+    /// Updates contacts by id.
+    UpdateContacts(&'a [(u64, ContactDraft)]),
+    /// Creates deals. The number before each deal is the id of its contact.
+    CreateDeals(&'a [(u64, DealDraft)]),
+    /// Updates deals by id.
+    UpdateDeals(&'a [(u64, DealDraft)]),
+    /// Finds, completes or creates companies. A company with a known id is not looked for. The time is the earliest at
+    /// which a create without an answer may have made one of them.
+    PutCompanies(&'a [(Option<u64>, CompanyDraft)], Option<Timestamp>),
+    /// Creates invoices for their contact, deal and company. Refused by a CRM without invoices.
+    CreateInvoices(&'a [(InvoiceOwners, InvoiceDraft)]),
+    /// Updates payments, refunds and status of invoices by id. Their lines stay unchanged.
+    UpdateInvoices(&'a [(u64, InvoiceDraft)]),
+    /// Marks the first contact of each pair as a duplicate of the second, visibly for a manager.
+    MarkDuplicates(&'a [(u64, u64)]),
+    /// Repairs contacts of people who were split: removes values of others, and leaves each deal on its own contact.
+    /// Repeating it changes nothing.
+    PartContacts(&'a [Parting]),
+    /// Adds a note to each of these contacts.
+    AddNotes(&'a [(u64, String)]),
+    /// Adds a task for a manager to each of these contacts, with the time by which it must be done.
+    AddTasks(&'a [(u64, String, Timestamp)]),
+}
+
+impl Writes<'_> {
+    /// The number of rows, and so of outcomes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::CreateContacts(rows) => rows.len(),
+            Self::UpdateContacts(rows) => rows.len(),
+            Self::CreateDeals(rows) | Self::UpdateDeals(rows) => rows.len(),
+            Self::PutCompanies(rows, _) => rows.len(),
+            Self::CreateInvoices(rows) => rows.len(),
+            Self::UpdateInvoices(rows) => rows.len(),
+            Self::MarkDuplicates(rows) => rows.len(),
+            Self::PartContacts(rows) => rows.len(),
+            Self::AddNotes(rows) => rows.len(),
+            Self::AddTasks(rows) => rows.len(),
+        }
+    }
+
+    /// True without a row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The same outcome for every row.
+    pub fn all(&self, outcome: &WriteOutcome) -> Vec<WriteOutcome> {
+        vec![outcome.clone(); self.len()]
+    }
+}
+
+/// What is looked for among the rows that the hub created. `since`: the earliest time of their creation.
+#[derive(Debug, Clone, Copy)]
+pub enum CrmLookup<'a> {
+    /// Contacts by the hub's id in them.
+    Contacts { people: &'a BTreeSet<PersonId>, since: Timestamp },
+    /// Deals by the hub's id in them.
+    Deals { deals: &'a BTreeSet<(PersonId, ShowKey)>, since: Timestamp },
+    /// Companies by their keys.
+    Companies { keys: &'a BTreeSet<String>, since: Timestamp },
+    /// Invoices by their keys.
+    Invoices { keys: &'a BTreeSet<String> },
+    /// Notes of these contacts.
+    Notes { contacts: &'a BTreeSet<u64>, since: Timestamp },
+    /// Tasks of these contacts.
+    Tasks { contacts: &'a BTreeSet<u64>, since: Timestamp },
+}
+
+/// The rows that a lookup found, by id. Only the part that was looked for is filled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CrmFound {
+    /// Several contacts may bear one id of the hub.
+    pub contacts: BTreeMap<PersonId, BTreeSet<u64>>,
+    /// Several deals may bear one id of the hub.
+    pub deals: BTreeMap<(PersonId, ShowKey), BTreeSet<u64>>,
+    /// Companies by their keys.
+    pub companies: BTreeMap<String, BTreeSet<u64>>,
+    /// Invoices by their keys.
+    pub invoices: BTreeMap<String, u64>,
+    /// Notes or tasks as (contact, text).
+    pub texts: Vec<(u64, String)>,
+}
+
+/// The rows that a page lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrmRows {
+    /// All contacts of the account.
+    Contacts,
+    /// Deals with the hub's id.
+    Deals,
+}
+
+/// What a CRM can do. It does not change while a process runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Capabilities {
+    /// True if the CRM has invoices.
+    pub has_invoices: bool,
+    /// True if the CRM sends webhooks; otherwise `changes` is polled.
+    pub has_webhooks: bool,
+    /// True if the CRM has a call that deletes a contact.
+    pub erases: bool,
+    /// True if a batch costs one call, so that rows wait until a batch is full.
+    pub in_bulk: bool,
+    /// The largest number of rows in a bulk call.
+    pub batch: usize,
+    /// How many phones and e-mails a contact can hold; `None` without a limit. Values of the hub beyond it are left
+    /// out.
+    pub room: Option<(usize, usize)>,
+    /// How long an abandoned call may still take effect. A create without an answer is repeated only after that.
+    pub late_for: SignedDuration,
+    /// The text as the CRM will store it. The search after a lost answer compares with it.
+    pub stored_text: fn(&str) -> String,
+}
+
+impl Default for Capabilities {
+    /// A CRM with webhooks and without invoices that takes one row a call.
+    fn default() -> Self {
+        Self {
+            has_invoices: false,
+            has_webhooks: true,
+            erases: false,
+            in_bulk: true,
+            batch: 1,
+            room: None,
+            late_for: LATE_FOR,
+            stored_text: str::to_owned,
+        }
+    }
+}
+
+/// How the calls to a CRM go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CrmHealth {
+    /// Why the last call failed; `None` after a call that worked. Needed because a bulk call returns outcomes of rows
+    /// only.
+    pub trouble: Option<String>,
+    /// Calls since the start, for the metrics.
+    pub calls: u64,
+    /// Calls since the start that the CRM answered with a 4xx status.
+    pub refused: u64,
+}
+
+/// A CRM with contacts and deals.
 ///
 /// # Errors
-/// [`CrmError`] when the call as a whole fails. Bulk calls report errors row by row; [`Crm::trouble`] has the reason.
+/// [`CrmError`] when the call as a whole fails. Bulk calls report errors row by row; [`Crm::health`] has the reason.
 #[async_trait]
 pub trait Crm: Send + Sync {
     /// Creates missing fields and looks up the stages of pipelines. Cheap if nothing is missing.
     async fn set_up(&self) -> Result<(), CrmError>;
-    /// Creates contacts.
-    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<WriteOutcome>;
-    /// Updates contacts by id.
-    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<WriteOutcome>;
-    /// Creates deals. The number before each deal is the id of its contact.
-    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome>;
-    /// Updates deals by id.
-    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome>;
-    /// Finds, completes or creates companies. A company with a known id is not looked for. `since`: the earliest time
-    /// at which a create without an answer may have made one of them.
-    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<WriteOutcome>;
-    /// True if the CRM has invoices.
-    fn invoices(&self) -> bool {
-        false
-    }
-    /// Creates invoices for their contact, deal and company.
-    async fn create_invoices(&self, rows: &[(InvoiceOwners, InvoiceDraft)]) -> Vec<WriteOutcome> {
-        vec![WriteOutcome::Refused("this CRM holds no invoices".into()); rows.len()]
-    }
-    /// Updates payments, refunds and status of invoices by id. Their lines stay unchanged.
-    async fn update_invoices(&self, rows: &[(u64, InvoiceDraft)]) -> Vec<WriteOutcome> {
-        vec![WriteOutcome::Refused("this CRM holds no invoices".into()); rows.len()]
-    }
-    /// Finds invoices by their keys. Returns the ids of those that exist.
-    async fn find_invoices(&self, keys: &BTreeSet<String>) -> Result<BTreeMap<String, u64>, CrmError> {
-        _ = keys;
-        Ok(BTreeMap::new())
-    }
-    /// True if the CRM sends webhooks; otherwise `changes` is polled.
-    fn has_webhooks(&self) -> bool {
-        true
-    }
-    /// How long an abandoned call may still take effect. A create without an answer is repeated only after that.
-    fn late_for(&self) -> SignedDuration {
-        LATE_FOR
-    }
-    /// Changes after `since`, by the CRM's clock. Only for a CRM without webhooks.
-    async fn changes(&self, since: Timestamp) -> Result<Changes, CrmError> {
-        _ = since;
-        Ok(Changes::default())
-    }
+    /// Writes rows.
+    async fn apply(&self, change: Writes<'_>) -> Vec<WriteOutcome>;
+    /// Finds rows that the hub created, for example after a create call without an answer.
+    async fn find(&self, lookup: CrmLookup<'_>) -> Result<CrmFound, CrmError>;
+    /// Changes after `since`, by the CRM's clock. Only asked of a CRM without webhooks.
+    async fn changes(&self, since: Timestamp) -> Result<Changes, CrmError>;
     /// The rows among these that the CRM no longer has. A row that the hub's user may not see is not deleted.
-    async fn deleted(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Deleted, CrmError> {
-        _ = (contacts, deals);
-        Ok(Deleted::default())
-    }
+    async fn deleted(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Deleted, CrmError>;
     /// The present state of these contacts and deals. Rows that are missing or hidden are left out.
-    async fn fetch(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Changes, CrmError> {
-        _ = (contacts, deals);
-        Ok(Changes::default())
-    }
-    /// The text as the CRM will store it. The search after a lost answer compares with it.
-    fn stored_text(&self, text: &str) -> String {
-        text.to_owned()
-    }
-    /// Marks the first contact of each pair as a duplicate of the second, visibly for a manager.
-    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<WriteOutcome>;
-    /// Repairs contacts of people who were split: removes values of others, and leaves each deal on its own contact.
-    /// Repeating it changes nothing.
-    async fn part_contacts(&self, rows: &[Parting]) -> Vec<WriteOutcome>;
-    /// Adds a note to each of these contacts.
-    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<WriteOutcome>;
-    /// Adds a task for a manager to each of these contacts, with the time by which it must be done.
-    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<WriteOutcome>;
-    /// Notes that these contacts got since `since`, as (contact, text).
-    async fn find_notes(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError>;
-    /// Tasks that these contacts got since `since`, as (contact, text).
-    async fn find_tasks(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError>;
-    /// All contacts that the hub created since `since`, by the hub's id in them. Several contacts may bear one id.
-    async fn find_contacts(
-        &self,
-        people: &BTreeSet<PersonId>,
-        since: Timestamp,
-    ) -> Result<BTreeMap<PersonId, BTreeSet<u64>>, CrmError>;
-    /// All deals that the hub created since `since`, by the hub's id in them. Several deals may bear one id.
-    async fn find_deals(
-        &self,
-        deals: &BTreeSet<(PersonId, ShowKey)>,
-        since: Timestamp,
-    ) -> Result<BTreeMap<(PersonId, ShowKey), BTreeSet<u64>>, CrmError>;
-    /// Companies that the hub created since `since`, by their keys.
-    async fn find_companies(
-        &self,
-        keys: &BTreeSet<String>,
-        since: Timestamp,
-    ) -> Result<BTreeMap<String, BTreeSet<u64>>, CrmError> {
-        _ = (keys, since);
-        Ok(BTreeMap::new())
-    }
-    /// The contacts of the account. Pages count from 1.
-    async fn contacts(&self, page: u32) -> Result<CrmPage, CrmError>;
-    /// Deals with the hub's id, as (deal, hub id), and the next page. Pages count from 1.
-    async fn deals(&self, page: u32) -> Result<(Vec<(u64, String)>, Option<u32>), CrmError> {
-        _ = page;
-        Ok((vec![], None))
-    }
+    async fn fetch(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Changes, CrmError>;
+    /// A page of the account's rows. Pages count from 1.
+    async fn page(&self, rows: CrmRows, page: u32) -> Result<CrmPage, CrmError>;
     /// All that the CRM now holds of these contacts and deals, with notes and tasks, in the CRM's own format.
     async fn export(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<serde_json::Value, CrmError>;
-    /// True if the CRM has a call that deletes a contact.
-    fn erases(&self) -> bool {
-        false
-    }
     /// Deletes those of these rows that may be deleted. Returns all of them in order. Repeating it changes nothing.
-    async fn strike(&self, rows: &[OfErased]) -> Vec<Struck> {
-        rows.iter().map(|row| Struck { id: row.number().to_string(), is_gone: false }).collect()
-    }
+    async fn strike(&self, rows: &[OfErased]) -> Vec<Struck>;
     /// The sums of these deals and invoices in the CRM.
-    async fn totals(&self, deals: &BTreeSet<u64>, invoices: &BTreeSet<u64>) -> Result<CrmTotals, CrmError> {
-        _ = (deals, invoices);
-        Err(CrmError::CredentialsRejected("this CRM is not asked for its sums".into()))
-    }
-    /// How many phones and e-mails a contact can hold; `None` without a limit. Values of the hub beyond it are left
-    /// out.
-    fn room(&self) -> Option<(usize, usize)> {
-        None
-    }
-    /// The largest number of rows in a bulk call.
-    fn batch(&self) -> usize;
-    /// True if a batch costs one call, so that rows wait until a batch is full.
-    fn in_bulk(&self) -> bool {
-        true
-    }
-    /// Why the last call failed; `None` after a call that worked. Needed because a bulk call returns outcomes of rows
-    /// only.
-    fn trouble(&self) -> Option<String> {
-        None
-    }
-    /// Calls since the start, for the metrics.
-    fn calls(&self) -> u64;
-    /// Calls since the start that the CRM answered with a 4xx status.
-    fn refused(&self) -> u64 {
-        0
-    }
+    async fn totals(&self, deals: &BTreeSet<u64>, invoices: &BTreeSet<u64>) -> Result<CrmTotals, CrmError>;
+    /// What the CRM can do.
+    fn info(&self) -> Capabilities;
+    /// How the calls go.
+    fn health(&self) -> CrmHealth;
 }

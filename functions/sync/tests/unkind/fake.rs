@@ -17,7 +17,10 @@ use stagedoor_model::{
     Body, Event, EventId, FormSubmitted, Identifier, Kind, Money, Order, OrderBody, OrderState, Refund, ShowRef,
     SourceName, Ticket, Timestamp,
 };
-use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Deleted, Gone, Store, WriteOutcome, memory::MemoryStore};
+use stagedoor_ports::{
+    Capabilities, Changes, Clock, Crm, CrmError, CrmFound, CrmHealth, CrmLookup, CrmPage, CrmRows, CrmTotals, Deleted,
+    Gone, OfErased, Store, Struck, WriteOutcome, Writes, memory::MemoryStore,
+};
 use stagedoor_sync::{FlushMode, RunReport, Sync};
 
 pub fn at(second: i64) -> Timestamp {
@@ -109,12 +112,8 @@ impl Fake {
     }
 }
 
-#[async_trait]
-impl Crm for Fake {
-    async fn set_up(&self) -> Result<(), CrmError> {
-        Ok(())
-    }
-    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<WriteOutcome> {
+impl Fake {
+    fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<WriteOutcome> {
         let is_stuck = |draft: &ContactDraft| draft.phones.iter().any(|phone| self.state().stuck.contains(phone));
         let withheld = |draft: &ContactDraft| draft.phones.iter().any(|phone| phone.starts_with("+7499"));
         if !self.state().withholds_landlines && rows.iter().any(withheld) {
@@ -136,7 +135,8 @@ impl Crm for Fake {
             .map(|stuck| if stuck { WriteOutcome::NotSent } else { made.next().unwrap_or(WriteOutcome::NotSent) })
             .collect()
     }
-    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<WriteOutcome> {
+
+    fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<WriteOutcome> {
         let mut state = self.state();
         let update = |(id, draft): &(u64, ContactDraft)| {
             let company = draft.company.as_ref().and_then(|company| company.id);
@@ -149,7 +149,8 @@ impl Crm for Fake {
         };
         rows.iter().map(update).collect()
     }
-    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
+
+    fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
         let missing = |(contact, draft): &(u64, DealDraft)| {
             let state = self.state();
             let company = draft.company.as_ref().and_then(|company| company.id);
@@ -164,7 +165,8 @@ impl Crm for Fake {
             .map(|gone| gone.map(WriteOutcome::Gone).or_else(|| made.next()).unwrap_or(WriteOutcome::NotSent))
             .collect()
     }
-    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
+
+    fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
         let mut state = self.state();
         rows.iter()
             .map(|(id, draft)| {
@@ -181,50 +183,35 @@ impl Crm for Fake {
             })
             .collect()
     }
-    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], _: Option<Timestamp>) -> Vec<WriteOutcome> {
+
+    fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)]) -> Vec<WriteOutcome> {
         let fresh = rows.iter().filter(|(id, _)| id.is_none()).map(|(_, draft)| Made::Company(draft.clone())).collect();
         let mut made = self.make("companies", fresh).into_iter();
         rows.iter()
             .map(|(id, _)| id.map(WriteOutcome::Done).or_else(|| made.next()).unwrap_or(WriteOutcome::NotSent))
             .collect()
     }
-    fn late_for(&self) -> SignedDuration {
-        SignedDuration::from_secs(150)
-    }
-    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<WriteOutcome> {
+
+    fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<WriteOutcome> {
         self.state().marked.extend(rows);
         rows.iter().map(|(id, _)| WriteOutcome::Done(*id)).collect()
     }
-    async fn part_contacts(&self, rows: &[Parting]) -> Vec<WriteOutcome> {
+
+    fn part_contacts(&self, rows: &[Parting]) -> Vec<WriteOutcome> {
         let mut state = self.state();
         state.partings.extend(rows.iter().cloned());
         rows.iter().map(|row| state.parting_answers.pop_front().unwrap_or(WriteOutcome::Done(row.contact))).collect()
     }
-    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<WriteOutcome> {
+
+    fn add_notes(&self, rows: &[(u64, String)]) -> Vec<WriteOutcome> {
         self.make("notes", rows.iter().map(|(contact, text)| Made::Note(*contact, text.clone())).collect())
     }
-    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<WriteOutcome> {
+
+    fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<WriteOutcome> {
         self.make("tasks", rows.iter().map(|(contact, text, _)| Made::Task(*contact, text.clone())).collect())
     }
-    async fn find_notes(&self, contacts: &BTreeSet<u64>, _: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
-        let note = |made: &Made| match made {
-            Made::Note(contact, text) if contacts.contains(contact) => Some((*contact, text.clone())),
-            _ => None,
-        };
-        Ok(self.state().rows.values().filter_map(note).collect())
-    }
-    async fn find_tasks(&self, contacts: &BTreeSet<u64>, _: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
-        let task = |made: &Made| match made {
-            Made::Task(contact, text) if contacts.contains(contact) => Some((*contact, text.clone())),
-            _ => None,
-        };
-        Ok(self.state().rows.values().filter_map(task).collect())
-    }
-    async fn find_contacts(
-        &self,
-        people: &BTreeSet<PersonId>,
-        _: Timestamp,
-    ) -> Result<BTreeMap<PersonId, BTreeSet<u64>>, CrmError> {
+
+    fn find_contacts(&self, people: &BTreeSet<PersonId>) -> BTreeMap<PersonId, BTreeSet<u64>> {
         let mut found = BTreeMap::<PersonId, BTreeSet<u64>>::new();
         let mut state = self.state();
         state.looks += 1;
@@ -235,13 +222,10 @@ impl Crm for Fake {
                 found.entry(draft.person).or_default().insert(*id);
             }
         }
-        Ok(found)
+        found
     }
-    async fn find_deals(
-        &self,
-        deals: &BTreeSet<(PersonId, ShowKey)>,
-        _: Timestamp,
-    ) -> Result<BTreeMap<(PersonId, ShowKey), BTreeSet<u64>>, CrmError> {
+
+    fn find_deals(&self, deals: &BTreeSet<(PersonId, ShowKey)>) -> BTreeMap<(PersonId, ShowKey), BTreeSet<u64>> {
         let mut found = BTreeMap::<(PersonId, ShowKey), BTreeSet<u64>>::new();
         for (id, made) in &self.state().rows {
             if let Made::Deal(_, draft) = made
@@ -250,18 +234,10 @@ impl Crm for Fake {
                 found.entry((draft.person, draft.show.clone())).or_default().insert(*id);
             }
         }
-        Ok(found)
+        found
     }
-    async fn deleted(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Deleted, CrmError> {
-        let state = self.state();
-        let of = |ids: &BTreeSet<u64>| ids.iter().filter(|id| !state.rows.contains_key(id)).copied().collect();
-        Ok(Deleted { contacts: of(contacts), deals: of(deals), hidden: 0 })
-    }
-    async fn find_companies(
-        &self,
-        keys: &BTreeSet<String>,
-        _: Timestamp,
-    ) -> Result<BTreeMap<String, BTreeSet<u64>>, CrmError> {
+
+    fn find_companies(&self, keys: &BTreeSet<String>) -> BTreeMap<String, BTreeSet<u64>> {
         let mut found = BTreeMap::<String, BTreeSet<u64>>::new();
         for (id, made) in &self.state().rows {
             if let Made::Company(draft) = made
@@ -270,19 +246,87 @@ impl Crm for Fake {
                 found.entry(draft.key.clone()).or_default().insert(*id);
             }
         }
+        found
+    }
+
+    fn find_notes(&self, contacts: &BTreeSet<u64>) -> Vec<(u64, String)> {
+        let note = |made: &Made| match made {
+            Made::Note(contact, text) if contacts.contains(contact) => Some((*contact, text.clone())),
+            _ => None,
+        };
+        self.state().rows.values().filter_map(note).collect()
+    }
+
+    fn find_tasks(&self, contacts: &BTreeSet<u64>) -> Vec<(u64, String)> {
+        let task = |made: &Made| match made {
+            Made::Task(contact, text) if contacts.contains(contact) => Some((*contact, text.clone())),
+            _ => None,
+        };
+        self.state().rows.values().filter_map(task).collect()
+    }
+}
+
+#[async_trait]
+impl Crm for Fake {
+    async fn set_up(&self) -> Result<(), CrmError> {
+        Ok(())
+    }
+    async fn apply(&self, change: Writes<'_>) -> Vec<WriteOutcome> {
+        match change {
+            Writes::CreateContacts(rows) => self.create_contacts(rows),
+            Writes::UpdateContacts(rows) => self.update_contacts(rows),
+            Writes::CreateDeals(rows) => self.create_deals(rows),
+            Writes::UpdateDeals(rows) => self.update_deals(rows),
+            Writes::PutCompanies(rows, _) => self.put_companies(rows),
+            Writes::CreateInvoices(_) | Writes::UpdateInvoices(_) => {
+                change.all(&WriteOutcome::Refused("this CRM holds no invoices".into()))
+            }
+            Writes::MarkDuplicates(rows) => self.mark_duplicates(rows),
+            Writes::PartContacts(rows) => self.part_contacts(rows),
+            Writes::AddNotes(rows) => self.add_notes(rows),
+            Writes::AddTasks(rows) => self.add_tasks(rows),
+        }
+    }
+    async fn find(&self, lookup: CrmLookup<'_>) -> Result<CrmFound, CrmError> {
+        let mut found = CrmFound::default();
+        match lookup {
+            CrmLookup::Contacts { people, .. } => found.contacts = self.find_contacts(people),
+            CrmLookup::Deals { deals, .. } => found.deals = self.find_deals(deals),
+            CrmLookup::Companies { keys, .. } => found.companies = self.find_companies(keys),
+            CrmLookup::Invoices { .. } => {}
+            CrmLookup::Notes { contacts, .. } => found.texts = self.find_notes(contacts),
+            CrmLookup::Tasks { contacts, .. } => found.texts = self.find_tasks(contacts),
+        }
         Ok(found)
     }
-    async fn contacts(&self, _: u32) -> Result<CrmPage, CrmError> {
-        Ok(CrmPage { bodies: vec![], next: None })
+    async fn changes(&self, _: Timestamp) -> Result<Changes, CrmError> {
+        Ok(Changes::default())
+    }
+    async fn deleted(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Deleted, CrmError> {
+        let state = self.state();
+        let of = |ids: &BTreeSet<u64>| ids.iter().filter(|id| !state.rows.contains_key(id)).copied().collect();
+        Ok(Deleted { contacts: of(contacts), deals: of(deals), hidden: 0 })
+    }
+    async fn fetch(&self, _: &BTreeSet<u64>, _: &BTreeSet<u64>) -> Result<Changes, CrmError> {
+        Ok(Changes::default())
+    }
+    async fn page(&self, _: CrmRows, _: u32) -> Result<CrmPage, CrmError> {
+        Ok(CrmPage::default())
     }
     async fn export(&self, _: &BTreeSet<u64>, _: &BTreeSet<u64>) -> Result<serde_json::Value, CrmError> {
         Ok(serde_json::Value::Null)
     }
-    fn batch(&self) -> usize {
-        250
+    async fn strike(&self, rows: &[OfErased]) -> Vec<Struck> {
+        rows.iter().map(|row| Struck { id: row.number().to_string(), is_gone: false }).collect()
     }
-    fn calls(&self) -> u64 {
-        0
+    async fn totals(&self, _: &BTreeSet<u64>, _: &BTreeSet<u64>) -> Result<CrmTotals, CrmError> {
+        Err(CrmError::CredentialsRejected("this CRM is not asked for its sums".into()))
+    }
+    fn info(&self) -> Capabilities {
+        Capabilities { batch: 250, late_for: SignedDuration::from_secs(150), ..Capabilities::default() }
+    }
+    fn health(&self) -> CrmHealth {
+        CrmHealth::default()
     }
 }
 

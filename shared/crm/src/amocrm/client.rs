@@ -9,24 +9,23 @@ use async_trait::async_trait;
 use http::Method;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, Parting, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp, breakage};
-use stagedoor_ports::{Changes, Crm, CrmError, CrmPage, Deleted, Gone, Store, WriteOutcome};
-use stagedoor_texts::{Language, crm};
+use stagedoor_ports::{
+    Capabilities, Changes, Crm, CrmError, CrmFound, CrmHealth, CrmLookup, CrmPage, CrmRows, CrmTotals, Deleted,
+    OfErased, Store, Struck, WriteOutcome, Writes,
+};
+use stagedoor_texts::Language;
 use tokio::sync::{Mutex, OnceCell, RwLock};
 
 use crate::{
     amocrm::{
         auth::Authorization,
         bulk::{self, BATCH, GoneIn},
-        companies,
-        hooks::RESUBSCRIBE,
         links::{self, Link},
         notes_and_tasks,
-        rows::Pages,
-        schema::{self, Schema, items, number},
+        pages::Pages,
+        schema::{self, Schema},
         transport::Transport,
-        wire,
     },
     http::{HttpClient, SocketClient},
     stage_memory::StageMemory,
@@ -34,6 +33,10 @@ use crate::{
 
 /// Largest difference between the CRM's clock and ours, in seconds, when the hub looks for rows that it created.
 pub(super) const SKEW: i64 = 120;
+
+/// Time between two subscriptions. An administrator may have deleted the webhook, and the CRM disables one that it
+/// cannot deliver to. A subscription is an upsert by destination.
+const RESUBSCRIBE: Duration = Duration::from_secs(3_600);
 
 /// Fields that a refusal names when the schema that was read from the account is out of date.
 const STALE: [&str; 3] = ["field_id", "[status_id", "[pipeline_id"];
@@ -70,7 +73,7 @@ pub struct AmoCrm {
     /// Time of the last subscription of the hub's webhook.
     subscribed: Mutex<Option<Instant>>,
     /// Ids of the fields of companies. The fields are created once somebody buys for a company.
-    company_fields: OnceCell<BTreeMap<String, u64>>,
+    pub(super) company_fields: OnceCell<BTreeMap<String, u64>>,
     /// True if the account has the paid add-on "filters".
     pub(super) filters: OnceCell<bool>,
     /// Known list pages, by entity.
@@ -206,7 +209,7 @@ impl AmoCrm {
 
     /// Links existing rows to their companies. `made` is true if this call created the rows. A created row whose link
     /// failed is looked up next time, and the update then links its company.
-    async fn hang(
+    pub(super) async fn hang(
         &self,
         entity: &str,
         mut rows: Vec<WriteOutcome>,
@@ -253,209 +256,57 @@ impl Crm for AmoCrm {
         Ok(())
     }
 
-    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<WriteOutcome> {
-        let region = self.settings.region;
-        let build = |schema: &Schema| rows.iter().map(|one| Ok(wire::contact(one, schema, None, region))).collect();
-        let made = self.send_healing(&Method::POST, "/api/v4/contacts", "contacts", build, &bulk::NOTHING).await;
-        let companies = rows.iter().map(|draft| draft.company.as_ref().and_then(|company| company.id));
-        self.hang("contacts", made, companies.collect(), true).await
-    }
-
-    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<WriteOutcome> {
-        let adds = |draft: &ContactDraft| !draft.phones.is_empty() || !draft.emails.is_empty();
-        let ids: BTreeSet<u64> = rows.iter().filter(|(_, draft)| adds(draft)).map(|(id, _)| *id).collect();
-        let held = match self.standing(ids).await {
-            Ok(held) => held,
-            Err(error) => {
-                tracing::warn!(%error, "contacts could not be read before they are written");
-                return vec![WriteOutcome::NotSent; rows.len()];
+    async fn apply(&self, change: Writes<'_>) -> Vec<WriteOutcome> {
+        match change {
+            Writes::CreateContacts(rows) => self.create_contacts(rows).await,
+            Writes::UpdateContacts(rows) => self.update_contacts(rows).await,
+            Writes::CreateDeals(rows) => self.create_deals(rows).await,
+            Writes::UpdateDeals(rows) => self.update_deals(rows).await,
+            Writes::PutCompanies(rows, since) => self.put_companies(rows, since).await,
+            Writes::CreateInvoices(_) | Writes::UpdateInvoices(_) => {
+                change.all(&WriteOutcome::Refused("this CRM holds no invoices".into()))
             }
-        };
-        let build = |schema: &Schema| {
-            let row = |(id, draft): &(u64, ContactDraft)| {
-                let other = wire::foreign(held.get(id), draft.person, &draft.other_ids);
-                let row = wire::contact(draft, schema, held.get(id), self.settings.region);
-                other.map_or_else(|| Ok(wire::with_id(*id, row)), Err)
-            };
-            rows.iter().map(row).collect()
-        };
-        let gone = |index: usize, field: &str| (field == "id").then_some(Gone::Contact(rows.get(index)?.0));
-        let done = self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build, &gone).await;
-        let companies = rows.iter().map(|(_, draft)| draft.company.as_ref().and_then(|company| company.id));
-        self.hang("contacts", done, companies.collect(), false).await
-    }
-
-    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
-        if let Err(error) = self.look_for_stages(rows).await {
-            tracing::warn!(%error, "the CRM's stages could not be read");
-            return vec![WriteOutcome::NotSent; rows.len()];
-        }
-        let build = |schema: &Schema| {
-            rows.iter()
-                .map(|(contact, draft)| wire::deal(draft, Some(*contact), schema, None).map_err(WriteOutcome::Held))
-                .collect()
-        };
-        let gone = |index: usize, field: &str| {
-            let (contact, draft) = rows.get(index)?;
-            match field {
-                "_embedded.contacts.0.id" => Some(Gone::Contact(*contact)),
-                "_embedded.companies.0.id" => draft.company.as_ref()?.id.map(Gone::Company),
-                _ => None,
-            }
-        };
-        self.send_healing(&Method::POST, "/api/v4/leads", "leads", build, &gone).await
-    }
-
-    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
-        let held = match self.deals_to_move(rows).await {
-            Ok(held) => held,
-            Err(error) => {
-                tracing::warn!(%error, "deals could not be read before they are moved");
-                return vec![WriteOutcome::NotSent; rows.len()];
-            }
-        };
-        let build = |schema: &Schema| {
-            let row = |(id, draft): &(u64, DealDraft)| {
-                if let Some(other) = wire::foreign(held.get(id), draft.person, &draft.other_ids) {
-                    return Err(other);
-                }
-                wire::deal(draft, None, schema, held.get(id))
-                    .map(|row| wire::with_id(*id, row))
-                    .map_err(WriteOutcome::Held)
-            };
-            rows.iter().map(row).collect()
-        };
-        let gone = |index: usize, field: &str| (field == "id").then_some(Gone::Deal(rows.get(index)?.0));
-        let done = self.send_healing(&Method::PATCH, "/api/v4/leads", "leads", build, &gone).await;
-        let companies = rows.iter().map(|(_, draft)| draft.company.as_ref().and_then(|company| company.id));
-        self.hang("leads", done, companies.collect(), false).await
-    }
-
-    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<WriteOutcome> {
-        let language = self.settings.language;
-        let make = || schema::fields(&self.transport, "companies", &companies::FIELDS, language);
-        match self.company_fields.get_or_try_init(make).await {
-            Ok(fields) => companies::put(&self.transport, fields, rows, companies::second(since, SKEW), language).await,
-            Err(error) => {
-                tracing::warn!(%error, "the CRM's fields of companies could not be read");
-                vec![WriteOutcome::NotSent; rows.len()]
-            }
+            Writes::MarkDuplicates(rows) => self.mark_duplicates(rows).await,
+            Writes::PartContacts(rows) => self.part_contacts(rows).await,
+            Writes::AddNotes(rows) => self.add_notes(rows).await,
+            Writes::AddTasks(rows) => self.add_tasks(rows).await,
         }
     }
 
-    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<WriteOutcome> {
-        let moved = match links::move_deals(&self.transport, rows).await {
-            Ok(moved) => moved,
-            Err(error) => {
-                tracing::warn!(%error, "deals of duplicates were not moved; tried again later");
-                return vec![WriteOutcome::NotSent; rows.len()];
-            }
-        };
-        let language = self.settings.language;
-        let build = |_: &Schema| {
-            rows.iter()
-                .zip(&moved)
-                .map(|((contact, of), moved)| {
-                    let tags = json!([{ "name": crm::duplicate_tag(of.to_string()).to(language) }]);
-                    let row = wire::with_id(*contact, json!({ "tags_to_add": tags, "updated_by": 0 }));
-                    if matches!(moved, WriteOutcome::Done(_)) { Ok(row) } else { Err(moved.clone()) }
-                })
-                .collect()
-        };
-        let gone = |index: usize, field: &str| (field == "id").then_some(Gone::Contact(rows.get(index)?.0));
-        let tagged = self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build, &gone).await;
-        notes_and_tasks::tell_managers(&self.transport, rows, &tagged, language).await;
-        tagged
-    }
-
-    async fn part_contacts(&self, rows: &[Parting]) -> Vec<WriteOutcome> {
-        let mut parted = Vec::new();
-        for row in rows {
-            parted.push(self.part(row).await);
+    async fn find(&self, lookup: CrmLookup<'_>) -> Result<CrmFound, CrmError> {
+        let mut found = CrmFound::default();
+        match lookup {
+            CrmLookup::Contacts { people, since } => found.contacts = self.find_contacts(people, since).await?,
+            CrmLookup::Deals { deals, since } => found.deals = self.find_deals(deals, since).await?,
+            CrmLookup::Companies { keys, since } => found.companies = self.find_companies(keys, since).await?,
+            CrmLookup::Invoices { .. } => {}
+            CrmLookup::Notes { contacts, since } => found.texts = self.find_notes(contacts, since).await?,
+            CrmLookup::Tasks { contacts, since } => found.texts = self.find_tasks(contacts, since).await?,
         }
-        parted
+        Ok(found)
     }
 
-    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<WriteOutcome> {
-        let build = |_: &Schema| rows.iter().map(|(contact, text)| Ok(notes_and_tasks::note(*contact, text))).collect();
-        let gone = |index: usize, field: &str| (field == "entity_id").then_some(Gone::Contact(rows.get(index)?.0));
-        self.send_healing(&Method::POST, "/api/v4/contacts/notes", "notes", build, &gone).await
+    /// amoCRM sends webhooks, so nobody asks.
+    async fn changes(&self, _: Timestamp) -> Result<Changes, CrmError> {
+        Ok(Changes::default())
     }
 
-    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<WriteOutcome> {
-        let build = |_: &Schema| {
-            rows.iter().map(|(contact, text, until)| Ok(notes_and_tasks::task(*contact, text, *until))).collect()
-        };
-        let gone = |index: usize, field: &str| (field == "entity_id").then_some(Gone::Contact(rows.get(index)?.0));
-        self.send_healing(&Method::POST, "/api/v4/tasks", "tasks", build, &gone).await
+    async fn deleted(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Deleted, CrmError> {
+        self.missing_rows(contacts, deals).await
     }
 
-    async fn find_notes(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
-        notes_and_tasks::notes_of(&self.transport, contacts, since.as_second() - SKEW).await
+    async fn fetch(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Changes, CrmError> {
+        self.rows_now(contacts, deals).await
     }
 
-    async fn find_tasks(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
-        notes_and_tasks::tasks_of(&self.transport, contacts, since.as_second() - SKEW).await
-    }
-
-    async fn find_contacts(
-        &self,
-        people: &BTreeSet<PersonId>,
-        since: Timestamp,
-    ) -> Result<BTreeMap<PersonId, BTreeSet<u64>>, CrmError> {
-        let mut found = BTreeMap::<PersonId, BTreeSet<u64>>::new();
-        self.newest("contacts", since, |contact| {
-            let person = wire::values(contact, "STAGEDOOR_ID").first().and_then(|text| PersonId::parse(text).ok());
-            if let (Some(person), Some(id)) = (person.filter(|person| people.contains(person)), number(contact, "id")) {
-                found.entry(person).or_default().insert(id);
+    async fn page(&self, rows: CrmRows, page: u32) -> Result<CrmPage, CrmError> {
+        match rows {
+            CrmRows::Contacts => self.contacts(page).await,
+            CrmRows::Deals => {
+                let (deals, next) = self.deals_of_the_hub(page).await?;
+                Ok(CrmPage { deals, next, ..CrmPage::default() })
             }
-        })
-        .await?;
-        Ok(found)
-    }
-
-    async fn find_deals(
-        &self,
-        deals: &BTreeSet<(PersonId, ShowKey)>,
-        since: Timestamp,
-    ) -> Result<BTreeMap<(PersonId, ShowKey), BTreeSet<u64>>, CrmError> {
-        let by_text: BTreeMap<String, &(PersonId, ShowKey)> =
-            deals.iter().map(|key| (wire::deal_id(key.0, &key.1), key)).collect();
-        let mut found = BTreeMap::<(PersonId, ShowKey), BTreeSet<u64>>::new();
-        self.newest("leads", since, |lead| {
-            let ids = wire::values(lead, "STAGEDOOR_ID");
-            let key = ids.first().and_then(|text| by_text.get(text));
-            if let (Some(key), Some(id)) = (key, number(lead, "id")) {
-                found.entry((*key).clone()).or_default().insert(id);
-            }
-        })
-        .await?;
-        Ok(found)
-    }
-
-    async fn find_companies(
-        &self,
-        keys: &BTreeSet<String>,
-        since: Timestamp,
-    ) -> Result<BTreeMap<String, BTreeSet<u64>>, CrmError> {
-        let mut found = companies::newest(&self.transport, since.as_second() - SKEW).await?;
-        found.retain(|key, _| keys.contains(key));
-        Ok(found)
-    }
-
-    async fn contacts(&self, page: u32) -> Result<CrmPage, CrmError> {
-        let path = format!("/api/v4/contacts?order%5Bid%5D=asc&limit=250&page={page}");
-        let answer = schema::get(&self.transport, &path).await?;
-        let rows = items(answer.as_ref(), "contacts");
-        let next = (rows.len() == BATCH).then_some(page + 1);
-        Ok(CrmPage {
-            bodies: rows.into_iter().filter_map(|row| wire::mirrored(row, self.settings.region)).collect(),
-            next,
-        })
-    }
-
-    async fn deals(&self, page: u32) -> Result<(Vec<(u64, String)>, Option<u32>), CrmError> {
-        self.deals_of_the_hub(page).await
+        }
     }
 
     async fn export(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Value, CrmError> {
@@ -470,31 +321,24 @@ impl Crm for AmoCrm {
         }))
     }
 
-    fn late_for(&self) -> SignedDuration {
-        self.settings.late_for
+    /// amoCRM has no call that deletes a contact or a deal.
+    async fn strike(&self, rows: &[OfErased]) -> Vec<Struck> {
+        rows.iter().map(|row| Struck { id: row.number().to_string(), is_gone: false }).collect()
     }
 
-    async fn fetch(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Changes, CrmError> {
-        self.rows_now(contacts, deals).await
+    async fn totals(&self, _: &BTreeSet<u64>, _: &BTreeSet<u64>) -> Result<CrmTotals, CrmError> {
+        Err(CrmError::CredentialsRejected("this CRM is not asked for its sums".into()))
     }
 
-    async fn deleted(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Deleted, CrmError> {
-        self.missing_rows(contacts, deals).await
+    fn info(&self) -> Capabilities {
+        Capabilities { batch: BATCH, late_for: self.settings.late_for, ..Capabilities::default() }
     }
 
-    fn batch(&self) -> usize {
-        BATCH
-    }
-
-    fn trouble(&self) -> Option<String> {
-        self.transport.trouble()
-    }
-
-    fn calls(&self) -> u64 {
-        self.transport.calls()
-    }
-
-    fn refused(&self) -> u64 {
-        self.transport.refused()
+    fn health(&self) -> CrmHealth {
+        CrmHealth {
+            trouble: self.transport.trouble(),
+            calls: self.transport.calls(),
+            refused: self.transport.refused(),
+        }
     }
 }

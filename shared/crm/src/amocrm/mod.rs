@@ -7,13 +7,16 @@ mod companies;
 mod config;
 mod hooks;
 mod links;
+mod lookups;
 mod notes_and_tasks;
+mod pages;
 mod rows;
 mod schema;
 mod stages;
 mod transport;
 mod untangle;
 mod wire;
+mod writes;
 
 pub use auth::{Authorization, OAuth, TokenPair};
 pub use client::{AmoCrm, Settings};

@@ -1,19 +1,13 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    num::NonZeroU32,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, tz::TimeZone};
 use serde_json::{Value, json};
-use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, Parting, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp, breakage};
 use stagedoor_ports::{
-    Changes, Clock, Crm, CrmError, CrmPage, CrmTotals, Deleted, Gone, InvoiceOwners, OfErased, Store, Struck,
-    WriteOutcome,
+    Capabilities, Changes, Clock, Crm, CrmError, CrmFound, CrmHealth, CrmLookup, CrmPage, CrmRows, CrmTotals, Deleted,
+    OfErased, Store, Struck, WriteOutcome, Writes,
 };
 use stagedoor_texts::Language;
 use stagedoor_webhook::Secret;
@@ -23,22 +17,19 @@ use crate::{
     http::{HttpClient, SocketClient},
     stage_memory::StageMemory,
     vtiger::{
-        changes, companies,
-        create::{Maker, New},
-        gone::companies_of,
+        create::Maker,
         invoices::{self, Ability},
         login::Login,
+        missing,
         normalise::{self, normalise_fields},
         notes_and_tasks,
-        query::{self, IN, PAGE},
+        query::{self, IN},
         schema::Schema,
         transport::Transport,
         wire::{self, Fields},
     },
 };
 
-/// Largest difference between the CRM's clock and ours when the hub looks for records that it created.
-const SKEW: SignedDuration = SignedDuration::from_secs(120);
 /// Number of rows that are written under one check of the lease. Four sessions write them in about a second.
 const BATCH: usize = 48;
 /// Fields that must come back as they were sent.
@@ -76,7 +67,7 @@ pub struct Settings {
 pub struct Vtiger {
     pub(super) settings: Settings,
     pub(super) transport: Transport,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) schema: RwLock<Option<Arc<Schema>>>,
     pub(super) memory: StageMemory,
     pub(super) ability: Ability,
@@ -151,11 +142,11 @@ impl Vtiger {
         Maker::new(&self.transport, &schema.accounts, &[], self.settings.grace)
     }
 
-    fn deals_of<'s>(&'s self, schema: &'s Schema) -> Maker<'s> {
+    pub(super) fn deals_of<'s>(&'s self, schema: &'s Schema) -> Maker<'s> {
         Maker::new(&self.transport, &schema.deals, DEAL, self.settings.grace)
     }
 
-    fn owned(mut fields: Fields, schema: &Schema) -> Fields {
+    pub(super) fn owned(mut fields: Fields, schema: &Schema) -> Fields {
         fields.insert("assigned_user_id".into(), schema.owner.as_str().into());
         fields
     }
@@ -197,111 +188,33 @@ impl Crm for Vtiger {
         Ok(())
     }
 
-    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<WriteOutcome> {
-        let Some(schema) = self.ready().await else { return vec![WriteOutcome::NotSent; rows.len()] };
-        let new = |draft: &ContactDraft| {
-            let fields = Self::owned(wire::contact(draft, &schema, &Value::Null, self.settings.region), &schema);
-            Ok(New { key: draft.person.to_string(), fields })
-        };
-        let made = self.contacts_of(&schema).create(rows.iter().map(new).collect()).await;
-        self.gone(&schema, made, |index| companies_of(rows.get(index).and_then(|draft| draft.company.as_ref()))).await
+    async fn apply(&self, change: Writes<'_>) -> Vec<WriteOutcome> {
+        match change {
+            Writes::CreateContacts(rows) => self.create_contacts(rows).await,
+            Writes::UpdateContacts(rows) => self.update_contacts(rows).await,
+            Writes::CreateDeals(rows) => self.create_deals(rows).await,
+            Writes::UpdateDeals(rows) => self.update_deals(rows).await,
+            Writes::PutCompanies(rows, since) => self.put_companies(rows, since).await,
+            Writes::CreateInvoices(rows) => self.make_invoices(rows).await,
+            Writes::UpdateInvoices(rows) => self.change_invoices(rows).await,
+            Writes::MarkDuplicates(rows) => self.mark_duplicates(rows).await,
+            Writes::PartContacts(rows) => self.part_contacts(rows).await,
+            Writes::AddNotes(rows) => self.add_notes(rows).await,
+            Writes::AddTasks(rows) => self.add_tasks(rows).await,
+        }
     }
 
-    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<WriteOutcome> {
-        let Some(schema) = self.ready().await else { return vec![WriteOutcome::NotSent; rows.len()] };
-        let (maker, schema) = (self.contacts_of(&schema), &schema);
-        let maker = &maker;
-        let one = |index: usize| async move {
-            let Some((number, draft)) = rows.get(index) else { return WriteOutcome::NotSent };
-            let id = schema.contacts.of(*number);
-            match self.transport.get("retrieve", &[("id", &id)]).await {
-                Ok(held) => {
-                    if let Some(other) = schema.contacts.foreign(&held, draft.person, &draft.other_ids) {
-                        return other;
-                    }
-                    maker.revise(*number, wire::contact(draft, schema, &held, self.settings.region), &held).await
-                }
-                Err(failure) => maker.refused_or_later(*number, failure).await,
-            }
-        };
-        let done = self.each(rows, one).await;
-        self.gone(schema, done, |index| companies_of(rows.get(index).and_then(|(_, draft)| draft.company.as_ref())))
-            .await
-    }
-
-    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
-        let Some(schema) = self.ready_for(rows).await else { return vec![WriteOutcome::NotSent; rows.len()] };
-        let now = self.clock.now();
-        let new = |(contact, draft): &(u64, DealDraft)| {
-            let fields = wire::deal(draft, Some(*contact), &schema, &self.settings.zone, now)?;
-            Ok(New { key: wire::deal_id(draft.person, &draft.show), fields: Self::owned(fields, &schema) })
-        };
-        let (there, bearers) = match self.deals_there(&schema, rows).await {
-            Ok(found) => found,
-            Err(failure) => {
-                tracing::warn!(?failure, "deals of these contacts could not be looked up");
-                return vec![WriteOutcome::NotSent; rows.len()];
-            }
-        };
-        let (maker, schema) = (self.deals_of(&schema), &schema);
-        let maker = &maker;
-        let revise = async |index: usize, number: u64, fields: Fields| match rows.get(index) {
-            Some((_, draft)) => {
-                // A deal of that show on the person's own contact belongs to the person. An earlier hub may have given
-                // it another id.
-                let other_ids =
-                    bearers.get(&number).copied().into_iter().chain(draft.other_ids.iter().copied()).collect();
-                let draft = DealDraft { other_ids, ..draft.clone() };
-                self.revise_deal(maker, schema, (number, &draft), fields).await
-            }
-            None => WriteOutcome::NotSent,
-        };
-        let made = maker.create_or(rows.iter().map(new).collect(), there, revise).await;
-        let points_at = |index: usize| {
-            let Some((contact, draft)) = rows.get(index) else { return vec![] };
-            [Gone::Contact(*contact)].into_iter().chain(companies_of(draft.company.as_ref())).collect()
-        };
-        self.gone(schema, made, points_at).await
-    }
-
-    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
-        let Some(schema) = self.ready_for(rows).await else { return vec![WriteOutcome::NotSent; rows.len()] };
-        let (maker, now) = (self.deals_of(&schema), self.clock.now());
-        let (maker, schema) = (&maker, &schema);
-        let one = |index: usize| async move {
-            let Some((number, draft)) = rows.get(index) else { return WriteOutcome::NotSent };
-            self.update_deal(maker, schema, (*number, draft), now).await
-        };
-        let done = self.each(rows, one).await;
-        self.gone(schema, done, |index| companies_of(rows.get(index).and_then(|(_, draft)| draft.company.as_ref())))
-            .await
-    }
-
-    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], _: Option<Timestamp>) -> Vec<WriteOutcome> {
-        let Some(schema) = self.ready().await else { return vec![WriteOutcome::NotSent; rows.len()] };
-        companies::put(&self.accounts_of(&schema), rows, &schema.owner, self.settings.language).await
-    }
-
-    fn invoices(&self) -> bool {
-        self.settings.service.is_some()
-    }
-
-    async fn create_invoices(&self, rows: &[(InvoiceOwners, InvoiceDraft)]) -> Vec<WriteOutcome> {
-        self.make_invoices(rows).await
-    }
-
-    async fn update_invoices(&self, rows: &[(u64, InvoiceDraft)]) -> Vec<WriteOutcome> {
-        self.change_invoices(rows).await
-    }
-
-    async fn find_invoices(&self, keys: &BTreeSet<String>) -> Result<BTreeMap<String, u64>, CrmError> {
-        let schema = self.schema().await?;
-        let keys: Vec<String> = keys.iter().cloned().collect();
-        Ok(self.whole_by_key(&schema, &keys).await?)
-    }
-
-    fn has_webhooks(&self) -> bool {
-        false
+    async fn find(&self, lookup: CrmLookup<'_>) -> Result<CrmFound, CrmError> {
+        let mut found = CrmFound::default();
+        match lookup {
+            CrmLookup::Contacts { people, since } => found.contacts = self.find_contacts(people, since).await?,
+            CrmLookup::Deals { deals, since } => found.deals = self.find_deals(deals, since).await?,
+            CrmLookup::Companies { keys, since } => found.companies = self.find_companies(keys, since).await?,
+            CrmLookup::Invoices { keys } => found.invoices = self.find_invoices(keys).await?,
+            CrmLookup::Notes { contacts, since } => found.texts = self.find_notes(contacts, since).await?,
+            CrmLookup::Tasks { contacts, since } => found.texts = self.find_tasks(contacts, since).await?,
+        }
+        Ok(found)
     }
 
     async fn changes(&self, since: Timestamp) -> Result<Changes, CrmError> {
@@ -310,8 +223,8 @@ impl Crm for Vtiger {
 
     async fn deleted(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Deleted, CrmError> {
         let schema = self.schema().await?;
-        let (contacts, hidden) = changes::gone(&self.transport, &schema.contacts, contacts).await?;
-        let (deals, more) = changes::gone(&self.transport, &schema.deals, deals).await?;
+        let (contacts, hidden) = missing::gone(&self.transport, &schema.contacts, contacts).await?;
+        let (deals, more) = missing::gone(&self.transport, &schema.deals, deals).await?;
         Ok(Deleted { contacts, deals, hidden: hidden + more })
     }
 
@@ -319,114 +232,14 @@ impl Crm for Vtiger {
         self.rows_now(contacts, deals).await
     }
 
-    fn stored_text(&self, text: &str) -> String {
-        normalise_fields("commentcontent", text)
-    }
-
-    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<WriteOutcome> {
-        let Some(schema) = self.ready().await else { return vec![WriteOutcome::NotSent; rows.len()] };
-        let mut marked = Vec::new();
-        for (contact, of) in rows {
-            marked.push(self.mark(&schema, *contact, *of).await);
+    async fn page(&self, rows: CrmRows, page: u32) -> Result<CrmPage, CrmError> {
+        match rows {
+            CrmRows::Contacts => self.contacts(page).await,
+            CrmRows::Deals => {
+                let (deals, next) = self.deals(page).await?;
+                Ok(CrmPage { deals, next, ..CrmPage::default() })
+            }
         }
-        marked
-    }
-
-    async fn part_contacts(&self, rows: &[Parting]) -> Vec<WriteOutcome> {
-        let Some(schema) = self.ready().await else { return vec![WriteOutcome::NotSent; rows.len()] };
-        let mut parted = Vec::new();
-        for row in rows {
-            parted.push(self.part(&schema, row).await);
-        }
-        parted
-    }
-
-    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<WriteOutcome> {
-        let Some(schema) = self.ready().await else { return vec![WriteOutcome::NotSent; rows.len()] };
-        let row = |(contact, text): &(u64, String)| {
-            notes_and_tasks::comment(&schema.contacts.of(*contact), text, &schema.owner)
-        };
-        let made = notes_and_tasks::make(&self.transport, "ModComments", rows.iter().map(row).collect()).await;
-        self.gone(&schema, made, |index| rows.get(index).map(|(id, _)| Gone::Contact(*id)).into_iter().collect()).await
-    }
-
-    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<WriteOutcome> {
-        let Some(schema) = self.ready().await else { return vec![WriteOutcome::NotSent; rows.len()] };
-        let row = |(contact, text, until): &(u64, String, Timestamp)| {
-            let until = self.transport.server_clock.text(*until);
-            notes_and_tasks::task(&schema.contacts.of(*contact), text, &until, &schema.owner)
-        };
-        notes_and_tasks::make(&self.transport, "Calendar", rows.iter().map(row).collect()).await
-    }
-
-    async fn find_notes(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
-        let schema = self.schema().await?;
-        let about = ("ModComments", "related_to", "commentcontent");
-        Ok(notes_and_tasks::of(&self.transport, &schema, about, contacts, since - SKEW).await?)
-    }
-
-    async fn find_tasks(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
-        let schema = self.schema().await?;
-        let about = ("Calendar", "contact_id", "description");
-        Ok(notes_and_tasks::of(&self.transport, &schema, about, contacts, since - SKEW).await?)
-    }
-
-    /// Finds contacts by the hub's own field, regardless of the time of their creation.
-    async fn find_contacts(
-        &self,
-        people: &BTreeSet<PersonId>,
-        _: Timestamp,
-    ) -> Result<BTreeMap<PersonId, BTreeSet<u64>>, CrmError> {
-        let schema = self.schema().await?;
-        let keys: Vec<String> = people.iter().map(PersonId::to_string).collect();
-        let found = self.contacts_of(&schema).find_all(&keys).await?;
-        Ok(people.iter().filter_map(|id| Some((*id, found.get(&id.to_string())?.clone()))).collect())
-    }
-
-    async fn find_deals(
-        &self,
-        deals: &BTreeSet<(PersonId, ShowKey)>,
-        _: Timestamp,
-    ) -> Result<BTreeMap<(PersonId, ShowKey), BTreeSet<u64>>, CrmError> {
-        let schema = self.schema().await?;
-        let key = |(person, show): &(PersonId, ShowKey)| wire::deal_id(*person, show);
-        let found = self.deals_of(&schema).find_all(&deals.iter().map(key).collect::<Vec<_>>()).await?;
-        Ok(deals.iter().filter_map(|deal| Some((deal.clone(), found.get(&key(deal))?.clone()))).collect())
-    }
-
-    async fn find_companies(
-        &self,
-        keys: &BTreeSet<String>,
-        _: Timestamp,
-    ) -> Result<BTreeMap<String, BTreeSet<u64>>, CrmError> {
-        let schema = self.schema().await?;
-        Ok(self.accounts_of(&schema).find_all(&keys.iter().cloned().collect::<Vec<_>>()).await?)
-    }
-
-    fn room(&self) -> Option<(usize, usize)> {
-        Some((wire::PHONES.len(), wire::EMAILS.len()))
-    }
-
-    fn late_for(&self) -> SignedDuration {
-        self.settings.late_for
-    }
-
-    /// Reads contacts from this number on, in the order of numbers, so that created or deleted contacts shift no page.
-    async fn contacts(&self, from: u32) -> Result<CrmPage, CrmError> {
-        let schema = self.schema().await?;
-        let columns = wire::columns(&schema.contacts);
-        let after = query::literal(&schema.contacts.of(u64::from(from.saturating_sub(1))));
-        let query = format!("select {columns} from Contacts where id > {after} order by id limit 0,{PAGE};");
-        let rows = query::page(&self.transport, &query).await?;
-        let last = rows.last().and_then(query::id).and_then(|id| query::number(&id));
-        let next = last.filter(|_| rows.len() == PAGE).and_then(|number| u32::try_from(number + 1).ok());
-        let bodies = rows.iter().filter_map(|row| self.mirrored(row, &schema));
-        Ok(CrmPage { bodies: bodies.collect(), next })
-    }
-
-    async fn deals(&self, from: u32) -> Result<(Vec<(u64, String)>, Option<u32>), CrmError> {
-        let schema = self.schema().await?;
-        Ok(changes::deals_of_the_hub(&self.transport, &schema, from).await?)
     }
 
     async fn export(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Value, CrmError> {
@@ -444,6 +257,10 @@ impl Crm for Vtiger {
             "notes": words(notes_and_tasks::of(&self.transport, &schema, notes, contacts, ever).await?),
             "tasks": words(notes_and_tasks::of(&self.transport, &schema, tasks, contacts, ever).await?),
         }))
+    }
+
+    async fn strike(&self, rows: &[OfErased]) -> Vec<Struck> {
+        self.strike_rows(rows).await
     }
 
     async fn totals(&self, deals: &BTreeSet<u64>, invoices: &BTreeSet<u64>) -> Result<CrmTotals, CrmError> {
@@ -470,31 +287,24 @@ impl Crm for Vtiger {
         Ok(held)
     }
 
-    fn erases(&self) -> bool {
-        !breakage::is_on("erased-rows-stay")
+    fn info(&self) -> Capabilities {
+        Capabilities {
+            has_invoices: self.settings.service.is_some(),
+            has_webhooks: false,
+            erases: !breakage::is_on("erased-rows-stay"),
+            in_bulk: false,
+            batch: BATCH,
+            room: Some((wire::PHONES.len(), wire::EMAILS.len())),
+            late_for: self.settings.late_for,
+            stored_text: |text| normalise_fields("commentcontent", text),
+        }
     }
 
-    async fn strike(&self, rows: &[OfErased]) -> Vec<Struck> {
-        self.strike_rows(rows).await
-    }
-
-    fn batch(&self) -> usize {
-        BATCH
-    }
-
-    fn in_bulk(&self) -> bool {
-        false
-    }
-
-    fn trouble(&self) -> Option<String> {
-        self.transport.trouble()
-    }
-
-    fn calls(&self) -> u64 {
-        self.transport.calls()
-    }
-
-    fn refused(&self) -> u64 {
-        self.transport.refused()
+    fn health(&self) -> CrmHealth {
+        CrmHealth {
+            trouble: self.transport.trouble(),
+            calls: self.transport.calls(),
+            refused: self.transport.refused(),
+        }
     }
 }

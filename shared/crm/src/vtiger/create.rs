@@ -13,8 +13,7 @@ use stagedoor_model::breakage;
 use stagedoor_ports::{Gone, WriteOutcome};
 
 use crate::vtiger::{
-    changes::missing,
-    gone::OTHERWISE,
+    missing::missing,
     normalise::{changed, plain},
     query::{self, IN},
     schema::{Module, STAGE},
@@ -24,6 +23,9 @@ use crate::vtiger::{
 
 /// Number of consecutive failures in one batch after which the rest is left for the next sync run.
 const PATIENCE: u32 = 4;
+
+/// Part of the reason for a row whose stored values differ from the sent ones.
+pub(super) const OTHERWISE: &str = "the CRM said yes and holds something else";
 
 /// A record to create, and the hub's own id in it.
 pub(super) struct New {

@@ -7,10 +7,7 @@ use stagedoor_engine::CompanyRef;
 use stagedoor_model::breakage;
 use stagedoor_ports::{Gone, WriteOutcome};
 
-use crate::vtiger::{changes, client::Vtiger, schema::Schema, transport::Failure};
-
-/// Part of the reason for a row whose stored values differ from the sent ones.
-pub(super) const OTHERWISE: &str = "the CRM said yes and holds something else";
+use crate::vtiger::{client::Vtiger, create::OTHERWISE, missing, schema::Schema, transport::Failure};
 
 impl Vtiger {
     /// Marks rows that failed because a record that they point at is gone. `points_at` returns the records that a row
@@ -70,12 +67,12 @@ impl Vtiger {
         let deals = of(&|one| if let Gone::Deal(id) = one { Some(*id) } else { None });
         let mut gone: Vec<Gone> = Vec::new();
         gone.extend(
-            changes::gone(&self.transport, &schema.contacts, &contacts).await?.0.into_iter().map(Gone::Contact),
+            missing::gone(&self.transport, &schema.contacts, &contacts).await?.0.into_iter().map(Gone::Contact),
         );
         gone.extend(
-            changes::gone(&self.transport, &schema.accounts, &companies).await?.0.into_iter().map(Gone::Company),
+            missing::gone(&self.transport, &schema.accounts, &companies).await?.0.into_iter().map(Gone::Company),
         );
-        gone.extend(changes::gone(&self.transport, &schema.deals, &deals).await?.0.into_iter().map(Gone::Deal));
+        gone.extend(missing::gone(&self.transport, &schema.deals, &deals).await?.0.into_iter().map(Gone::Deal));
         Ok(gone)
     }
 }

@@ -10,9 +10,8 @@ use stagedoor_ports::{Gone, InvoiceOwners, WriteOutcome};
 use crate::vtiger::{
     client::Vtiger,
     companies,
-    create::{Maker, New},
-    gone::OTHERWISE,
-    invoices,
+    create::{Maker, New, OTHERWISE},
+    invoices::{self, as_held},
     normalise::{self, normalise_fields},
     notes_and_tasks, query,
     schema::{Invoices, Schema},
@@ -29,11 +28,6 @@ const NONE: &str = "the config names no service for invoices";
 /// Contact and deal to which an existing document should belong.
 fn parents_of(draft: &InvoiceDraft) -> Option<InvoiceParents> {
     draft.parents.filter(|_| !breakage::is_on("invoice-left-behind"))
-}
-
-/// The key of a document in the form in which the CRM can hold it.
-pub(super) fn as_held(key: &str) -> String {
-    normalise_fields("", key)
 }
 
 /// True if a reference of the invoice is empty. The CRM empties a reference to a deleted record and answers success.

@@ -16,7 +16,6 @@ use stagedoor_ports::InvoiceOwners;
 use stagedoor_texts::{Language, MARK, Text, invoices as texts};
 
 use crate::vtiger::{
-    invoice_wire::as_held,
     normalise::{amount, normalise_fields, put},
     schema::{Invoices, Module, Schema},
     wire::Fields,
@@ -39,6 +38,11 @@ impl Ability {
             );
         }
     }
+}
+
+/// The key of a document in the form in which the CRM can hold it.
+pub(super) fn as_held(key: &str) -> String {
+    normalise_fields("", key)
 }
 
 /// The invoice statuses of a fresh installation.

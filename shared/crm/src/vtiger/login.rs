@@ -14,7 +14,7 @@ use stagedoor_ports::{Clock, PortError, Store};
 use stagedoor_webhook::Secret;
 use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 
-use crate::vtiger::transport::{Failure, Method, Transport};
+use crate::vtiger::call::{Call, Failure, Method};
 
 const LEASE: &str = "vtiger/login";
 const CELL: &str = "vtiger/sessions";
@@ -78,7 +78,7 @@ impl Login {
     }
 
     /// Takes a session that no other call of this process uses.
-    pub async fn seat<'l>(&'l self, transport: &Transport) -> Result<Seat<'l>, Failure> {
+    pub async fn seat<'l>(&'l self, transport: &dyn Call) -> Result<Seat<'l>, Failure> {
         let closed = |_| Failure::Unavailable("the client is closed".to_owned());
         let permit = self.free.acquire().await.map_err(closed)?;
         let taken = self.seats.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
@@ -94,7 +94,7 @@ impl Login {
     }
 
     /// Replaces the dead session of a seat. Takes a newer session that another process stored, or else logs in.
-    pub async fn again(&self, transport: &Transport, seat: &mut Seat<'_>) -> Result<String, Failure> {
+    pub async fn again(&self, transport: &dyn Call, seat: &mut Seat<'_>) -> Result<String, Failure> {
         let dead = seat.session.take();
         let _turn = self.turn.lock().await;
         for _ in 0..TURNS {
@@ -116,7 +116,7 @@ impl Login {
     }
 
     /// The id of the hub's own user.
-    pub async fn user(&self, transport: &Transport) -> Result<String, Failure> {
+    pub async fn user(&self, transport: &dyn Call) -> Result<String, Failure> {
         if let Some(id) = self.id.get() {
             return Ok(id.clone());
         }
@@ -136,7 +136,7 @@ impl Login {
         Ok(all.get(number.to_string()).and_then(Value::as_str).map(str::to_owned))
     }
 
-    async fn begin(&self, transport: &Transport, number: usize) -> Result<String, Failure> {
+    async fn begin(&self, transport: &dyn Call, number: usize) -> Result<String, Failure> {
         let mut refused = Failure::Lost;
         for attempt in 0..TRIES {
             match self.challenge(transport).await {
@@ -161,7 +161,7 @@ impl Login {
         })
     }
 
-    async fn challenge(&self, transport: &Transport) -> Result<String, Failure> {
+    async fn challenge(&self, transport: &dyn Call) -> Result<String, Failure> {
         let asked = [("operation", "getchallenge"), ("username", self.user.as_str())];
         let answer = transport.send(Method::Get, &asked).await?;
         let token = answer.get("token").and_then(Value::as_str).unwrap_or_default();

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use serde_json::Value;
@@ -22,61 +23,13 @@ use crate::{
     http::{HttpClient, HttpError},
     pause::SharedPause,
     trouble::Trouble,
-    vtiger::{login::Login, server_clock::ServerClock, write_failures::WriteFailures},
+    vtiger::{call::Call, login::Login, server_clock::ServerClock, write_failures::WriteFailures},
 };
+
+pub(super) use crate::vtiger::call::{Failure, Method, SERVER_ERROR};
 
 /// Number of attempts of a call that changes nothing.
 const TRIES: u32 = 3;
-pub(super) const SERVER_ERROR: &str = "it answers with an error and says nothing";
-
-/// Reason why a call has no usable answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// `success: false`, with the CRM's own message. `code` may have been a number.
-    Refused { code: String, message: String },
-    /// An unreadable answer: a sentence instead of JSON. The call is over in the CRM.
-    Broken(&'static str),
-    /// 500 with an empty body. The call is over in the CRM. The answer does not say whether it took effect or whether
-    /// the error lasts.
-    ServerError,
-    /// No answer: the call may have taken effect or may still run.
-    Lost,
-    /// The CRM did nothing. A later attempt may succeed.
-    Unavailable(String),
-    /// A person must act first, for example correct the access rights.
-    Denied(String),
-}
-
-impl Failure {
-    /// True if a record no longer exists. A record that is private to another user has the same code and another text
-    /// (retrieve_deleted, limited_user_retrieve_private_deal).
-    pub fn is_gone(&self) -> bool {
-        matches!(self, Self::Refused { code, message } if code == "ACCESS_DENIED" && message == NOT_THERE)
-    }
-
-    pub fn refused(&self, wanted: &str) -> bool {
-        matches!(self, Self::Refused { code, .. } if code == wanted)
-    }
-}
-
-impl From<Failure> for CrmError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Denied(reason) => Self::CredentialsRejected(reason),
-            Failure::Unavailable(reason) => Self::Unavailable(reason),
-            Failure::Refused { code, message } => Self::Unavailable(format!("{code}: {message}")),
-            Failure::Broken(what) => Self::Unavailable(what.to_owned()),
-            Failure::ServerError => Self::Unavailable(SERVER_ERROR.to_owned()),
-            Failure::Lost => Self::Unavailable("no answer".to_owned()),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Method {
-    Get,
-    Post,
-}
 
 pub(super) struct Transport {
     url: String,
@@ -94,8 +47,6 @@ pub(super) struct Transport {
 
 type Answered = (StatusCode, HeaderMap, Result<Value, Failure>);
 
-/// Message for a record that does not exist.
-const NOT_THERE: &str = "Permission to perform the operation is denied";
 /// Codes for a session that the CRM does not know or no longer knows. SESSION_EXPIRED and SESSION_LEFT_IDLE are in the
 /// server's source, but were never seen.
 const SESSION_GONE: [&str; 4] =
@@ -204,7 +155,7 @@ impl Transport {
 
     /// Makes one request without a session of ours, as a login needs it. A throttled request was not carried out, so it
     /// is repeated after the pause of all calls.
-    pub async fn send(&self, method: Method, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
+    async fn send(&self, method: Method, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
         let mut answer = Err(Failure::Lost);
         for _ in 0..TRIES {
             self.pause.wait().await;
@@ -244,6 +195,17 @@ impl Transport {
         self.refused.fetch_add(u64::from(refused), Ordering::Relaxed);
         tracing::info!(operation, status = status.as_u16(), refused, "CRM call");
         Ok((status, headers, answer))
+    }
+}
+
+#[async_trait]
+impl Call for Transport {
+    async fn send(&self, method: Method, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
+        Self::send(self, method, parameters).await
+    }
+
+    async fn post(&self, operation: &str, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
+        Self::post(self, operation, parameters).await
     }
 }
 

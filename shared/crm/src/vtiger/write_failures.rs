@@ -10,7 +10,7 @@ use std::{
 use stagedoor_model::breakage;
 use stagedoor_ports::WriteOutcome;
 
-use crate::vtiger::transport::SERVER_ERROR;
+use crate::vtiger::call::SERVER_ERROR;
 
 /// Number of times that other rows must succeed between two failures of a row before the row is at fault.
 const PROOFS: u32 = 3;
