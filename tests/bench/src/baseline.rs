@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use stagedoor_sandbox::{Sandbox, Seed};
 use tokio::net::TcpListener;
 
-use crate::burst::order;
+use crate::paid_order::order;
 
 const SAMPLE: usize = 200;
 

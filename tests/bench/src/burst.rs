@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use crate::{
     baseline,
     figure::{Figure, Goal},
+    paid_order::{digits, order},
     stage,
 };
 
@@ -75,25 +76,10 @@ fn calls(sandbox: &Sandbox) -> u64 {
     sandbox.calls().values().sum()
 }
 
-fn digits(n: usize) -> String {
-    format!("916{:07}", 1_000_000 + n)
-}
-
 fn contact(n: usize) -> Value {
     let phone =
         json!({ "field_code": "PHONE", "values": [{ "value": format!("8{}", digits(n)), "enum_code": "MOB" }] });
     json!({ "name": format!("Fan {n}"), "custom_fields_values": [phone] })
-}
-
-/// A paid order of one ticket for one fan.
-pub fn order(n: usize) -> Value {
-    let show = ["msk-1", "kzn-1", "nn-1"].get(n % 3).copied().unwrap_or("msk-1");
-    json!({ "type": "order", "data": {
-        "id": format!("B-{n}"), "number": n.to_string(), "status": "paid", "currency": "RUB", "total": "1500.00",
-        "placed_at": "2027-01-10T10:00:00Z", "paid_at": "2027-01-10T10:05:00Z", "updated_at": "2027-01-10T10:05:00Z",
-        "buyer": { "name": format!("Fan {n}"), "email": format!("fan{n}@example.com"), "phone": format!("+7{}", digits(n)) },
-        "tickets": [{ "id": format!("t{n}"), "show": { "id": show }, "price": "1500.00" }],
-    }})
 }
 
 /// Posts requests through all connections at once. Each must be answered with 200.

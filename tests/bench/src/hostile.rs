@@ -18,8 +18,8 @@ use stagedoor_tests::{provider_harness::ProviderHarness, tamper::signed};
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
 
 use crate::{
-    burst::order,
     figure::{Figure, Goal},
+    paid_order::order,
     stage,
 };
 

@@ -15,8 +15,8 @@ use tokio::{
 };
 
 use crate::{
-    burst::order,
     figure::{Figure, Goal},
+    paid_order::order,
     stage,
 };
 

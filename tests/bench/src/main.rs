@@ -10,6 +10,7 @@ mod firstrun;
 mod hostile;
 mod identity;
 mod ingest;
+mod paid_order;
 mod reply;
 mod scale;
 mod scale_people;

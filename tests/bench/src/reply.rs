@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::{
     burst,
     figure::{Figure, Goal},
+    paid_order::order,
     stage,
 };
 
@@ -58,7 +59,7 @@ async fn measured(orders: usize) -> Result<Vec<f64>, String> {
         stage.running.as_ref().and_then(|running| running.messengers.clone()).ok_or("the config has no stand-ins")?;
     let now = stage.hub.sync.clock.now();
     let parcels: Vec<SignedRequest> = (0..orders)
-        .map(|n| form_signed("/ticketing/theatre", &burst::order(n), "theatre-shop-secret", &format!("msg_{n}"), now))
+        .map(|n| form_signed("/ticketing/theatre", &order(n), "theatre-shop-secret", &format!("msg_{n}"), now))
         .collect();
     let burst = tokio::spawn(burst::send(parcels, stage.base.clone()));
     let http = stagedoor_http::builder().build().map_err(|error| error.to_string())?;
