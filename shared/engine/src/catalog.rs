@@ -6,7 +6,7 @@ use stagedoor_texts::{Language, crm};
 
 use crate::{
     BotScript, Campaign, ConsentPolicy, GOODS, INTEREST, Invoicing, ListRule, Mailing, MailingLimits, Pipeline, Pool,
-    Segment, Show, ShowKey, ShowState, Windows,
+    Segment, Show, ShowKey, ShowNotice, ShowState, Windows,
 };
 
 /// Shows, pipelines and rules of the config, with what providers reported about shows since.
