@@ -98,7 +98,7 @@ const ELSEWHERE: [(&str, &str); 4] = [
     // An example in a message about a mistake.
     ("shared/config/src/mailings.rs", "mailgun"),
     // An SMS text may ask for an answer only where answers are heard.
-    ("shared/config/src/lib.rs", "twilio"),
+    ("shared/config/src/checked.rs", "twilio"),
     // An example of an identifier in a help text.
     ("infra/local/src/commands.rs", "qtickets"),
 ];
