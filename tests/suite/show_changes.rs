@@ -314,7 +314,7 @@ async fn an_order_that_is_sent_again_with_another_date_tells_its_holder_that_the
     let letters = stage.subjects("anna@example.com");
     assert_eq!(letters.len(), 1, "{letters:?}");
     tells(&letters[0], &["переносится", "22.05.2027"]);
-    // Who buys for the new date is told nothing.
+    // Boris buys for the new date. Nothing changed for him.
     stage.order_again("gull", "boris@example.com", B).await;
     assert_eq!(stage.letters("boris@example.com"), []);
     // A word about the show itself that says the same is no news, and a cancellation stands whatever orders say later.

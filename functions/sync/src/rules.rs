@@ -145,7 +145,7 @@ impl Sync {
         for (n, person) in people.iter().map(|one| &one.value).enumerate() {
             let nothing = CrmState::default();
             let link = links.get(&person.id).unwrap_or(&nothing);
-            // Somebody whom the second CRM never got: it was added later.
+            // The second CRM was added later and does not have this person.
             if has_second && link.second.is_none() {
                 marked.insert(person.id);
                 continue;

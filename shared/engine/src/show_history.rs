@@ -36,10 +36,11 @@ impl ShowNotice {
         Self { changed_at: Timestamp::MIN, cancelled: false, received_at: None, starts_at, postponed: false }
     }
 
-    /// Returns the changes that the states of one order tell: `earlier` has its former starts with the latest revision
-    /// that told each, `present` its last start and revision. A change counts from the instant after the former start
-    /// was told last, so that it does not undo a cancellation that came between two revisions. A new date after a
-    /// postponement is told by the revision that has it.
+    /// Returns the changes that the states of one order tell. `earlier` has the former starts, each with the latest
+    /// revision that told it. `present` has the last start and its revision.
+    ///
+    /// A change counts from the instant after the last revision with the former start. So it does not undo a
+    /// cancellation that came between two revisions. After a postponement, it counts from its own revision.
     pub(crate) fn by_order(
         earlier: &BTreeSet<(Timestamp, Timestamp)>,
         present: (Timestamp, Timestamp),

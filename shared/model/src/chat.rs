@@ -124,7 +124,7 @@ pub struct ChatChanged {
     pub marketing_only: bool,
 }
 
-/// What became of a message on its way to the reader.
+/// How far a message came on its way to the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -249,7 +249,7 @@ impl MessageDecided {
     }
 }
 
-/// What became of sending.
+/// The outcome of a sending.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]

@@ -165,13 +165,13 @@ pub enum Body {
     /// The messenger gave somebody another id.
     #[serde(rename = "stagedoor.chat.renamed.v1")]
     ChatRenamed(ChatChanged),
-    /// What the messenger says became of a message of ours.
+    /// The state of one of our messages, as the messenger reports it.
     #[serde(rename = "stagedoor.message.reported.v1")]
     MessageReported(MessageReported),
     /// To be sent: what the outbox holds.
     #[serde(rename = "stagedoor.message.decided.v1")]
     MessageDecided(Box<MessageDecided>),
-    /// What became of sending it.
+    /// The outcome of its sending.
     #[serde(rename = "stagedoor.message.sent.v1")]
     MessageSent(Box<MessageSent>),
     #[serde(rename = "stagedoor.link.issued.v1")]
@@ -180,7 +180,7 @@ pub enum Body {
     LinkClicked(LinkClicked),
     #[serde(rename = "stagedoor.promo-code.issued.v1")]
     PromoIssued(PromoIssued),
-    /// What became of a letter or an SMS.
+    /// The latest state of a letter or an SMS.
     #[serde(rename = "stagedoor.letter.reported.v1")]
     LetterReported(LetterReported),
     #[serde(rename = "stagedoor.consent.recorded.v1")]

@@ -61,7 +61,7 @@ pub enum Fact {
         order: Option<Order>,
         /// Refunds told apart from the order.
         refunds: BTreeMap<String, Refund>,
-        /// Money that moved for it, by whoever moved it.
+        /// Payments for the order, by the provider's id of the payment.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         payments: BTreeMap<String, Payment>,
         /// What all of its revisions tell of its tickets, by ticket id.

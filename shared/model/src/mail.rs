@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Channel, Identifier, Timestamp};
 
-/// What became of a letter.
+/// The latest state of a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
