@@ -1,4 +1,4 @@
-//! Campaigns and their pools of promo codes, and the attribution of sales to campaigns.
+//! Campaigns and their pools of promo codes.
 
 use serde::{Deserialize, Serialize};
 use stagedoor_model::Timestamp;

@@ -1,14 +1,12 @@
 //! Folds records into people. The functions are pure: the same input gives the same output.
 
-use crate::PathStep;
-use crate::later::fact_of;
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Fact, Identifier, Record, RecordKey, Verdict};
 
 use crate::{
-    BlockedJoin, GuardReason, Guards, Later, Person, PersonId, bounds, consent, handed_on, partings, partition,
-    shared_identifiers::lifts,
+    BlockedJoin, GuardReason, Guards, Later, PathStep, Person, PersonId, bounds, consent, handed_on, later::fact_of,
+    partings, partition, shared_identifiers::lifts,
 };
 
 /// Records and people that share identifiers. They must be folded and saved together.

@@ -267,8 +267,6 @@ pub enum CrmRows {
 /// What a CRM can do. It does not change while a process runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Capabilities {
-    /// True if the CRM has invoices.
-    pub has_invoices: bool,
     /// True if the CRM sends webhooks; otherwise `changes` is polled.
     pub has_webhooks: bool,
     /// True if the CRM has a call that deletes a contact.
@@ -287,10 +285,9 @@ pub struct Capabilities {
 }
 
 impl Default for Capabilities {
-    /// A CRM with webhooks and without invoices that takes one row a call.
+    /// A CRM with webhooks that takes one row a call.
     fn default() -> Self {
         Self {
-            has_invoices: false,
             has_webhooks: true,
             erases: false,
             in_bulk: true,

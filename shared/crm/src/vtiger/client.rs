@@ -289,7 +289,6 @@ impl Crm for Vtiger {
 
     fn info(&self) -> Capabilities {
         Capabilities {
-            has_invoices: self.settings.service.is_some(),
             has_webhooks: false,
             erases: !breakage::is_on("erased-rows-stay"),
             in_bulk: false,
