@@ -344,3 +344,22 @@ async fn a_holder_whose_order_was_sent_again_right_after_the_word_about_the_show
     assert_eq!(letters.len(), 1, "{letters:?}");
     tells(&letters[0], &["переносится", "22.05.2027"]);
 }
+
+#[tokio::test]
+async fn a_report_that_comes_after_the_order_and_is_older_tells_nothing_again() {
+    let mut stage = Stage::at(noon(3)).await;
+    stage.order_again("gull", "anna@example.com", A).await;
+    let told =
+        |changed_at: String| json!({ "id": "gull", "title": "Чайка", "city": "Казань", "changed_at": changed_at });
+    stage.bare_shop("show.rescheduled", told(stage.hub.now().to_string())).await;
+    tells(&stage.subjects("anna@example.com")[0], &["переносится"]);
+    let changed_at = stage.hub.now().to_string();
+    stage.on(HOUR).await;
+    stage.order_again("gull", "anna@example.com", B).await;
+    assert_eq!(stage.letters("anna@example.com").len(), 2);
+    let mut report = told(changed_at);
+    report["starts_at"] = B.into();
+    stage.bare_shop("show.rescheduled", report).await;
+    let letters = stage.subjects("anna@example.com");
+    assert_eq!(letters.len(), 2, "{letters:?}");
+}

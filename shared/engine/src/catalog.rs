@@ -116,18 +116,15 @@ impl Catalog {
         let (named, key) = (&ticket.show, self.key(source, &ticket.show.id));
         let learned = self.learned.get(&key);
         let earlier = order.earlier_starts.get(&named.id).filter(|_| !breakage::is_on("first-date-forgotten"));
-        let Some((present, earlier)) = named.starts_at.zip(earlier) else { return self.show_by_key(key, named) };
-        let by_time: BTreeSet<(Timestamp, Timestamp)> =
-            earlier.iter().map(|(start, told_at)| (*told_at, *start)).collect();
-        let first = by_time.first().map(|(_, start)| *start);
-        let announced = self.shows.get(&key).map_or(first, |show| show.starts_at);
+        let told = earlier.zip(named.starts_at);
+        let told = told.and_then(|(earlier, start)| ShowNotice::by_order(earlier, (start, order.revision), learned));
+        let Some((first, changes)) = told else { return self.show_by_key(key, named) };
+        let announced = self.shows.get(&key).map_or(Some(first), |show| show.starts_at);
         let change = match learned {
             Some(state) if state.tells_a_date() => Some(state.clone()),
-            _ if announced == first => {
-                let notices = ShowNotice::by_order(&by_time, (present, order.revision), learned);
-                ShowState::with_changes(learned, ShowRef::id(named.id.clone()), notices)
-            }
-            _ => learned.cloned(),
+            // The organiser changed the date in the config since.
+            _ if announced != Some(first) => learned.cloned(),
+            _ => ShowState::with_changes(learned, ShowRef::id(named.id.clone()), changes),
         };
         self.changed_show(key, named, announced, change.as_ref())
     }

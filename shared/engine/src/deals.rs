@@ -199,6 +199,8 @@ fn add_talk(
 /// Collects the facts that make one deal.
 struct DealBuilder {
     show: Show,
+    /// True if the order that describes the show has live tickets, and the time of the latest change that it tells.
+    rank: (bool, Option<Timestamp>),
     /// Every rung that was reached, with its time.
     submissions: Vec<(Rung, Timestamp)>,
     lost_at: Option<Timestamp>,
@@ -229,6 +231,7 @@ impl DealBuilder {
     fn new(show: Show) -> Self {
         Self {
             show,
+            rank: (false, None),
             submissions: vec![],
             lost_at: None,
             refunded_at: None,
@@ -249,10 +252,11 @@ impl DealBuilder {
         }
     }
 
-    /// Of two orders for one show, the one that tells of more changes describes it.
-    fn know(&mut self, show: Show) {
-        if show.course.len() > self.show.course.len() {
-            self.show = show;
+    /// Of several orders for one show, the one with live tickets and the latest change describes it.
+    fn know(&mut self, show: Show, is_live: bool) {
+        let rank = (is_live, show.course.last().map(|change| change.changed_at));
+        if rank.1.is_some() && rank > self.rank {
+            (self.show, self.rank) = (show, rank);
         }
     }
 

@@ -103,8 +103,10 @@ pub fn due_messages<'c>(
     let mut due_messages = DueMessages::default();
     let spent = spent(person, link, None);
     let is_of_changes = |one: &Mailing| matches!(&one.to, Audience::Deals(rule) if rule.is_about_changes());
-    let order_tells =
-        |fact: &Fact| matches!(fact, Fact::Order { order: Some(order), .. } if !order.earlier_starts.is_empty());
+    let order_tells = |fact: &Fact| match fact {
+        Fact::Order { order: Some(order), .. } => order.earlier_starts.values().any(|told| !told.others.is_empty()),
+        _ => false,
+    };
     let is_changed = || !catalog.learned.is_empty() || person.records.values().any(|record| order_tells(&record.fact));
     let tells = catalog.mailings.iter().any(is_of_changes) && is_changed();
     let deals = if tells { deals(person, catalog) } else { BTreeMap::new() };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{ShowRef, Timestamp, breakage};
+use stagedoor_model::{EarlierStarts, ShowRef, Timestamp, breakage};
 
 /// The greatest number of changes that are kept of one show.
 const MOST: usize = 50;
@@ -36,29 +36,41 @@ impl ShowNotice {
         Self { changed_at: Timestamp::MIN, cancelled: false, received_at: None, starts_at, postponed: false }
     }
 
-    /// Returns the changes that the states of one order tell. `earlier` has the former starts, each with the latest
-    /// revision that told it. `present` has the last start and its revision.
+    /// Returns the first start that the states of one order tell, and the changes after it. `present` has the last
+    /// start and its revision. `None`: they tell no sequence.
     ///
     /// A change counts from the instant after the last revision with the former start. So it does not undo a
-    /// cancellation that came between two revisions. After a postponement, it counts from its own revision.
+    /// cancellation that came between two revisions. After a postponement, it counts from its own revision. States of
+    /// one revision have no order, so the others of the present revision are left out.
     pub(crate) fn by_order(
-        earlier: &BTreeSet<(Timestamp, Timestamp)>,
-        present: (Timestamp, Timestamp),
+        earlier: &EarlierStarts,
+        (start, revision): (Timestamp, Timestamp),
         learned: Option<&ShowState>,
-    ) -> BTreeSet<Self> {
+    ) -> Option<(Timestamp, BTreeSet<Self>)> {
+        let first = earlier.first.filter(|(told_at, _)| *told_at < revision)?;
+        if earlier.is_of_several || earlier.others.len() >= EarlierStarts::MOST {
+            return None;
+        }
         let undated = |state: &ShowState| {
             let all = state.changes.iter().copied().chain([state.notice()]);
             all.filter(|one| !one.cancelled).map(|one| one.changed_at).max()
         };
         let postponed_at = learned.and_then(undated);
-        let since = earlier.iter().map(|(told_at, _)| told_at.saturating_add(MOMENT).unwrap_or(*told_at));
-        let starts = earlier.iter().skip(1).map(|(told_at, start)| (*start, *told_at)).chain([present]);
-        let notice = |(since, (start, told_at)): (Timestamp, (Timestamp, Timestamp))| {
-            let ends_a_postponement = postponed_at.is_some_and(|at| since <= at && at < told_at);
-            let changed_at = if ends_a_postponement { told_at } else { since };
-            Self { changed_at, ..Self::announced(Some(start)) }
-        };
-        since.zip(starts).map(notice).collect()
+        let others = earlier.others.iter().map(|(start, told_at)| (*told_at, *start));
+        let mut told: Vec<(Timestamp, Timestamp)> = others.filter(|(told_at, _)| *told_at < revision).collect();
+        told.sort_unstable();
+        told.push((revision, start));
+        let (mut last, mut changed_at, mut changes) = (first, Timestamp::MIN, BTreeSet::new());
+        for (told_at, start) in told {
+            if start != last.1 {
+                let since = last.0.max(changed_at).saturating_add(MOMENT).unwrap_or(told_at);
+                let ends_a_postponement = postponed_at.is_some_and(|at| since <= at && at < told_at);
+                changed_at = if ends_a_postponement { told_at } else { since };
+                changes.insert(Self { changed_at, ..Self::announced(Some(start)) });
+            }
+            last = (told_at.max(last.0), start);
+        }
+        Some((first.1, changes))
     }
 
     /// Returns true if the show is in the same state after both changes.

@@ -140,11 +140,51 @@ pub struct Order {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemas", schemars(with = "Option<String>"))]
     pub refunds_as_of: Option<Timestamp>,
-    /// The starts of its shows that earlier states told and this one does not, by the shop's id of the show: each with
-    /// the latest revision that told it. Empty in a single state.
+    /// The starts of its shows that earlier states told, by the shop's id of the show. Empty in a single state.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schemas", schemars(skip))]
-    pub earlier_starts: BTreeMap<String, BTreeMap<Timestamp, Timestamp>>,
+    pub earlier_starts: BTreeMap<String, EarlierStarts>,
+}
+
+/// What earlier states of an order told of the start of one show.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct EarlierStarts {
+    /// The revision that told a start first, and this start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<(Timestamp, Timestamp)>,
+    /// Other starts than the present one, each with the latest revision that told it. At most ten.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub others: BTreeMap<Timestamp, Timestamp>,
+    /// True if one state told several starts: the shop's id names several performances, and no start is a move.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_of_several: bool,
+}
+
+impl EarlierStarts {
+    /// The most starts that are kept. A show that moves more often has no date.
+    pub const MOST: usize = 10;
+
+    /// What one state tells, by the shop's id of the show.
+    fn of(order: &Order) -> BTreeMap<String, Self> {
+        let mut all = BTreeMap::<String, Self>::new();
+        for ticket in &order.tickets {
+            let Some(start) = ticket.show.starts_at else { continue };
+            let own = all.entry(ticket.show.id.clone()).or_default();
+            own.others.insert(start, order.revision);
+            own.first = own.others.keys().next().map(|start| (order.revision, *start));
+            own.is_of_several = own.others.len() > 1;
+        }
+        all
+    }
+
+    fn join(&mut self, other: Self) {
+        self.first = self.first.into_iter().chain(other.first).min();
+        for (start, told_at) in other.others {
+            let known = self.others.entry(start).or_insert(told_at);
+            *known = told_at.max(*known);
+        }
+        self.is_of_several |= other.is_of_several;
+    }
 }
 
 /// What all states of an order together tell of one of its tickets.
@@ -234,23 +274,28 @@ impl Order {
         (latest, all)
     }
 
-    /// Every start of a show that this state tells, by the shop's id of the show.
-    fn starts(&self) -> BTreeSet<(&str, Timestamp)> {
-        self.tickets.iter().filter_map(|ticket| Some((ticket.show.id.as_str(), ticket.show.starts_at?))).collect()
-    }
-
-    /// The starts that either state told and the later one does not.
-    fn joined_starts(late: &Self, early: &Self) -> BTreeMap<String, BTreeMap<Timestamp, Timestamp>> {
-        let kept = [late, early].into_iter().flat_map(|order| &order.earlier_starts);
-        let kept =
-            kept.flat_map(|(show, starts)| starts.iter().map(|(start, told_at)| (show.as_str(), *start, *told_at)));
-        let told = early.starts().into_iter().map(|(show, start)| (show, start, early.revision));
-        let stands = late.starts();
-        let mut all = BTreeMap::<String, BTreeMap<Timestamp, Timestamp>>::new();
-        for (show, start, told_at) in kept.chain(told).filter(|(show, start, _)| !stands.contains(&(*show, *start))) {
-            let known = all.entry(show.to_owned()).or_default().entry(start).or_insert(told_at);
-            *known = told_at.max(*known);
+    /// The starts that both states and their earlier ones told. What the later state tells itself is left out.
+    fn joined_starts(late: &Self, early: &Self) -> BTreeMap<String, EarlierStarts> {
+        let stands = EarlierStarts::of(late);
+        let told =
+            [late.earlier_starts.clone(), early.earlier_starts.clone(), stands.clone(), EarlierStarts::of(early)];
+        let mut all = BTreeMap::<String, EarlierStarts>::new();
+        for (show, starts) in told.into_iter().flatten() {
+            all.entry(show).or_default().join(starts);
         }
+        for (show, starts) in &mut all {
+            let own = stands.get(show);
+            starts.others.retain(|start, _| own.is_none_or(|own| !own.others.contains_key(start)));
+            while starts.others.len() > EarlierStarts::MOST {
+                let oldest =
+                    starts.others.iter().min_by_key(|(start, told_at)| (**told_at, **start)).map(|(start, _)| *start);
+                oldest.map(|start| starts.others.remove(&start));
+            }
+            // Nothing that the state itself does not tell.
+            starts.first = starts.first.filter(|first| own.is_none_or(|own| own.first != Some(*first)));
+            starts.is_of_several &= own.is_none_or(|own| !own.is_of_several);
+        }
+        all.retain(|_, starts| *starts != EarlierStarts::default());
         all
     }
 
@@ -318,6 +363,30 @@ mod tests {
                 told.into_iter().flat_map(move |refunds| [true, false].map(|whole| order(second, refunds, whole)))
             })
             .collect();
+        for a in &all {
+            assert_eq!(a.clone().join(a.clone()), *a);
+            for b in &all {
+                let both = a.clone().join(b.clone());
+                assert_eq!(both, b.clone().join(a.clone()));
+                assert_eq!(both, both.clone().join(a.clone()));
+                for c in &all {
+                    assert_eq!(both.clone().join(c.clone()), a.clone().join(b.clone().join(c.clone())));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn starts_of_shows_join_to_the_same_in_every_order() {
+        let told = |second: i64, starts: &[i64]| {
+            let ticket = |(index, start): (usize, &i64)| {
+                let show = crate::ShowRef { starts_at: Some(at(start * 1_000)), ..crate::ShowRef::id("gull") };
+                Ticket { id: format!("t{index}"), show, price: Money { minor: 5, currency: "RUB".into() }, live: true }
+            };
+            Order { tickets: starts.iter().enumerate().map(ticket).collect(), ..order(second, &[], true) }
+        };
+        let starts: [&[i64]; 5] = [&[], &[1], &[2], &[1, 2], &[3]];
+        let all: Vec<Order> = (1..=4).flat_map(|second| starts.map(|starts| told(second, starts))).collect();
         for a in &all {
             assert_eq!(a.clone().join(a.clone()), *a);
             for b in &all {

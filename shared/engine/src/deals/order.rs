@@ -63,7 +63,7 @@ pub(super) fn add(
             false => order.live_tickets().filter(|ticket| part.tickets.contains(ticket.id.as_str())).count(),
         };
         let builder = builders.entry(part.show.key.clone()).or_insert_with(|| DealBuilder::new(part.show.clone()));
-        builder.know(part.show);
+        builder.know(part.show, live > 0);
         builder.orders.insert(order.number.clone().unwrap_or_else(|| order.id.clone()));
         builder.made_of.insert((source.to_owned(), order.id.clone()));
         let company = order.company.clone().map(|company| (order.placed_at, company));

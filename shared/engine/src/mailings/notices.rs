@@ -25,7 +25,9 @@ impl MailingRun<'_, '_> {
         // A buyer of a cancelled show does not know of the cancellation: sales went on for a while.
         bought.cancelled &= breakage::is_on("buyer-knows-it-is-off");
         // Only earlier changes count: another mailing may have told of the latest one already.
-        let told = self.told(traits).filter(|told| *told < now).max();
+        // A notice of an order may be later than the report that says the same.
+        let is_known = |told: &ShowNotice| *told < now || told.changed_at > now.changed_at && told.says_the_same(&now);
+        let told = self.told(traits).filter(is_known).max();
         let known = told.unwrap_or(bought);
         let is_as_announced = now.starts_at == bought.starts_at && !bought.cancelled;
         let mut deal = traits.clone();
