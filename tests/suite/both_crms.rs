@@ -78,6 +78,30 @@ async fn a_second_crm_that_is_added_later_gets_everybody_who_is_in_the_hub() {
 }
 
 #[tokio::test]
+async fn a_second_crm_that_was_left_out_for_a_while_gets_what_changed_meanwhile() {
+    let (mut first, second) = both().await;
+    let mut batches = batches().into_iter();
+    assert!(first.sync.handle(batches.next().expect("a batch")).await.is_empty());
+    first.sync.wake().await.expect("woken");
+    first.reconcile().await;
+    let away = first.sync.second.take();
+    first.sync.wake().await.expect("woken");
+    assert!(first.sync.handle(batches.flatten().collect()).await.is_empty());
+    first.reconcile().await;
+    first.sync.second = away;
+    first.sync.wake().await.expect("woken");
+    first.reconcile().await;
+    // As if it had been slow, and not left out.
+    let slow = Account::of(Which::Vtiger).await;
+    let mut batches = self::batches().into_iter();
+    assert!(slow.sync.handle(batches.next().expect("a batch")).await.is_empty());
+    slow.reconcile().await;
+    assert!(slow.sync.handle(batches.flatten().collect()).await.is_empty());
+    slow.reconcile().await;
+    assert_eq!(second.picture(), slow.picture());
+}
+
+#[tokio::test]
 async fn the_one_that_is_down_holds_up_nothing_of_the_other() {
     for down in [true, false] {
         let (first, second) = both().await;

@@ -14,6 +14,7 @@ mod crm_change;
 mod doubted;
 mod enrol;
 mod erase;
+mod feed_second;
 mod fold;
 mod foreign_row;
 mod gone;

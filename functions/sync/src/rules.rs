@@ -1,5 +1,5 @@
 //! Evaluates new rules of segments and mailings for all people, and marks only the people whom they change. The
-//! others make no work for the CRM. When a second CRM is added, it marks everybody whom that CRM never got.
+//! others make no work for the CRM.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,11 +22,6 @@ const PAGE: usize = 1_000;
 /// People that are evaluated before other tasks get their turn on this thread.
 const TURN: usize = 50;
 const DONE: &str = "done";
-/// What the stored value says beside the rules while a second CRM is fed.
-const WITH_SECOND: &str = "+second";
-/// The most people who wait for the CRM while a walk marks people for a second CRM that was added. New events of others
-/// do not wait behind the whole hub.
-const MOST_WAITING: u64 = 2_000;
 
 /// Progress of the evaluation of new rules.
 struct Progress {
@@ -74,22 +69,17 @@ impl Sync {
     pub(crate) async fn wake_for_new_rules(&self) -> Result<usize> {
         let (segments, mailings) = (&self.catalog.segments, &self.catalog.mailings);
         let (began, number) = (Instant::now(), rules_number(segments, mailings));
-        let has_second = self.second.is_some() && !breakage::is_on("second-crm-trickles");
-        let rules = format!("{number}{}", if has_second { WITH_SECOND } else { "" });
         let mut woken = 0;
         let mut catalog = None;
         loop {
             let key_value = self.store.key_value(RULES).await?;
             let mut progress = Progress::read(key_value.as_ref());
-            if progress.rules != rules {
-                progress = Progress { rules: rules.clone(), after: String::new() };
-                if segments.is_empty() && mailings.is_empty() && !has_second && key_value.is_none() {
+            if progress.rules != number.to_string() {
+                progress = Progress { rules: number.to_string(), after: String::new() };
+                if segments.is_empty() && mailings.is_empty() && key_value.is_none() {
                     return Ok(woken);
                 }
             } else if progress.after == DONE {
-                return Ok(woken);
-            }
-            if has_second && self.store.totals().await?.waiting >= MOST_WAITING {
                 return Ok(woken);
             }
             let catalog = match &mut catalog {
@@ -100,7 +90,7 @@ impl Sync {
             let is_first = after.is_none();
             let (people, next) = self.store.scan_people(after, PAGE).await?;
             self.count_asked(people.len() as u64, is_first).await?;
-            woken += self.hold_against_rules(people, catalog, (number, has_second)).await?;
+            woken += self.hold_against_rules(people, catalog, number).await?;
             progress.after = next.unwrap_or_else(|| DONE.to_owned());
             let is_over = progress.after == DONE || began.elapsed() >= SPELL;
             // Another process that does the same does no harm.
@@ -123,12 +113,7 @@ impl Sync {
         self.store.compare_and_set(COUNT, &count, key_value.map(|key_value| key_value.version)).await.map(drop)
     }
 
-    async fn hold_against_rules(
-        &self,
-        ids: BTreeSet<PersonId>,
-        catalog: &Catalog,
-        (rules, has_second): (u64, bool),
-    ) -> Result<usize> {
+    async fn hold_against_rules(&self, ids: BTreeSet<PersonId>, catalog: &Catalog, rules: u64) -> Result<usize> {
         if breakage::is_on("rules-wake-everybody") {
             let woken = ids.len();
             return self.store.mark_dirty(ids).await.map(|()| woken);
@@ -145,11 +130,6 @@ impl Sync {
         for (n, person) in people.iter().map(|one| &one.value).enumerate() {
             let nothing = CrmState::default();
             let link = links.get(&person.id).unwrap_or(&nothing);
-            // The second CRM was added later and does not have this person.
-            if has_second && link.second.is_none() {
-                marked.insert(person.id);
-                continue;
-            }
             match concern(person, link, catalog, (now, rules, writes)) {
                 Concern::Nothing => {}
                 Concern::At(at) => _ = again.insert(person.id, at),

@@ -100,7 +100,7 @@ impl Sync {
                 break;
             }
         }
-        Ok(woken + self.wake_for_new_rules().await?)
+        Ok(woken + self.wake_for_new_rules().await? + self.feed_second().await?)
     }
 }
 
