@@ -19,6 +19,7 @@ use crate::{
 
 crate::promises!(
     a_copy_of_a_contact_ends_as_its_duplicate,
+    a_new_buyer_costs_three_saves_of_what_the_crm_holds,
     a_copy_of_a_deal_ends_as_its_double,
     a_deal_that_was_deleted_before_the_hub_knew_it_is_a_double_once_it_is_restored,
     a_copy_that_became_another_persons_contact_stays_theirs,
@@ -129,6 +130,17 @@ async fn person(account: &Account, phone: &str) -> PersonId {
 async fn seen(account: &Account, which: Which) {
     account.sync.backfill(&source(which)).await.expect("mirrored");
     account.reconcile().await;
+}
+
+/// Each save costs a write at AWS. The contact's answer is saved with the pending mark of the deal that follows.
+async fn a_new_buyer_costs_three_saves_of_what_the_crm_holds(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, 1, &[ANNA]).await;
+    account.reconcile().await;
+    let anna = person(&account, "+79161110001").await;
+    let links = account.store.crm_states(&[anna].into()).await.expect("read");
+    let invoices = if which == Which::Vtiger { 2 } else { 0 };
+    assert_eq!(links[&anna].revision, 3 + invoices, "a mark, a mark with the contact's answer, the deal's answer");
 }
 
 async fn a_copy_of_a_contact_ends_as_its_duplicate(which: Which) {

@@ -143,6 +143,9 @@ impl Sync {
         let last_sent = self.push(&sync_run, pace).await;
         self.release_account().await?;
         last_sent?;
+        let unsaved = std::mem::take(&mut *sync_run.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        first.learn_second(sync_run.links_of(&unsaved));
+        first.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(unsaved);
         // A person who is not done in the second CRM is not done.
         let own = std::mem::take(&mut *sync_run.report());
         let mut person_runs = first.person_runs();
@@ -343,7 +346,7 @@ impl Sync {
         // The ids and the marks of claimed rows are saved in one write. A crash before it leaves a pending mark, and
         // the next lookup finds the row.
         people.extend(self.claim_rows(sync_run, &people, &made).await?);
-        self.keep(sync_run, people).await
+        self.keep(sync_run, sync_run.not_saved_by_the_next_call(&tasks, people)).await
     }
 
     /// Saves the current CRM states of `people`, one save at a time. Two concurrent calls may be about the same
@@ -354,6 +357,11 @@ impl Sync {
         }
         if let Some(beneath) = &sync_run.beneath {
             beneath.learn_second(sync_run.links_of(&people));
+            sync_run
+                .unsaved
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .retain(|id| !people.contains(id));
             return Box::pin(self.keep(beneath, people)).await;
         }
         let _turn = sync_run.saving.lock().await;

@@ -314,11 +314,8 @@ impl SyncRun {
                             }
                             continue;
                         }
-                        // The company may still be made by an earlier call.
-                        let Some(company) = self.company_id(draft.company.as_ref()) else {
-                            person_run.held += self.held_by(draft.company.as_ref());
-                            continue;
-                        };
+                        // The money does not wait for a company that is not known yet.
+                        let company = self.company_id(draft.company.as_ref()).flatten();
                         let parents = contact.zip(of).map(|(contact, deal)| InvoiceParents { contact, deal, company });
                         let draft = InvoiceDraft { parents, ..draft };
                         update.push((*id, CrmChange::UpdateInvoice(invoice, draft), digest.clone()));
@@ -405,6 +402,34 @@ impl SyncRun {
             changed.insert(*id);
         }
         changed
+    }
+
+    /// The people of `people` whose new state is to be saved now. For all others this run makes another row, and saves
+    /// their state before that call: one write instead of two. They stay noted as unsaved until then. A crash in
+    /// between is like one before the answer: the pending mark stands, and the next lookup finds the row.
+    pub(crate) fn not_saved_by_the_next_call(
+        &self,
+        tasks: &[PlannedChange],
+        people: BTreeSet<PersonId>,
+    ) -> BTreeSet<PersonId> {
+        if self.stopped() || self.is_over() || breakage::is_on("answers-saved-twice") {
+            return people;
+        }
+        // A lane holds changes of one kind.
+        let are_contacts = tasks.first().is_some_and(|(_, change, _)| change.is_of_a_contact());
+        let person_runs = self.person_runs();
+        let goes_on = |id: &PersonId| {
+            let Some(PersonRun { link, plan, .. }) = person_runs.get(id) else { return false };
+            let is_open =
+                |show: &ShowKey| link.deals.get(show).is_none_or(|deal| deal.id.is_none() && deal.pending.is_none());
+            let makes_deal = |step: &Step| matches!(step, Step::CreateDeal(draft) if is_open(&draft.show));
+            let has_contact = plan.contact.or(link.contact.id).is_some() && link.contact.rejected.is_none();
+            are_contacts && has_contact && plan.steps.iter().any(|(step, _)| makes_deal(step))
+        };
+        let (later, now): (BTreeSet<_>, BTreeSet<_>) = people.into_iter().partition(goes_on);
+        drop(person_runs);
+        self.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(later);
+        now
     }
 
     /// Writes the answers into the CRM states. Returns the people whose state changed, and the ids of new rows. A
