@@ -299,6 +299,8 @@ fn a_questionnaire_in_another_charset_is_refused_with_the_remedy_and_without_its
     let file = b"email;name\nanna@example.com;\xC0\xED\xED\xE0\n";
     let remedy = import::text_of(file, None).expect_err("not UTF-8");
     assert!(remedy.contains("--charset windows-1251") && !remedy.contains("anna"), "{remedy}");
+    let utf8 = import::text_of("email;name\nanna@example.com;Анна\n".as_bytes(), Some("windows-1251"));
+    assert!(utf8.is_err_and(|error| error.contains("leave --charset out")));
     assert!(import::text_of(file, Some("utf-8")).is_err_and(|error| error.contains("UTF-8")));
     assert!(import::text_of(file, Some("windows-1215")).is_err_and(|error| error.contains("windows-1251")));
 }

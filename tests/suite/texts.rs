@@ -154,6 +154,7 @@ async fn another_language_rewrites_deals_and_makes_nothing_twice(which: Which) {
 const RUSSIAN_WORDS: &[(&str, &str)] = &[
     ("functions/crm/src/amocrm.rs", "tags that managers write"),
     ("functions/messaging/src/vk.rs", "words that begin a chat"),
+    ("functions/sync/src/placeholders.rs", "words that join a city to a text"),
     ("functions/ticketing/src/timepad.rs", "names of questions in forms"),
     ("functions/website/src/consents.rs", "words of forms"),
     ("infra/local/src/import.rs", "words of files"),

@@ -3,8 +3,19 @@
 use stagedoor_model::name_for_messages;
 
 /// What joins a fact to a text. Without the fact, this goes, too. The longest forms come first.
-const JOINTS: [(&str, &str, &str); 7] =
-    [(" (", ")", ""), ("(", ", ", "("), (", ", ")", ")"), (", ", "", ""), ("", ", ", ""), (" ", "", ""), ("", "", "")];
+const JOINTS: [(&str, &str, &str); 11] = [
+    (" (", ")", ""),
+    ("(", ", ", "("),
+    ("(", " ", "("),
+    (" — ", "", ""),
+    (" · ", "", ""),
+    (", ", "", ""),
+    ("", ", ", ""),
+    (" в городе ", "", ""),
+    (" in ", "", ""),
+    (" ", "", ""),
+    ("", "", ""),
+];
 
 /// Fills in the name, or removes its placeholder with the comma before it. A name that is not plain is left out.
 pub(crate) fn fill_name(text: &str, name: Option<&str>) -> String {
@@ -23,7 +34,7 @@ pub(crate) fn fill_fact(text: &str, place: &str, fact: Option<&str>) -> String {
     let without = |text: String, (before, after, left): &(&str, &str, &str)| {
         text.replace(&format!("{before}{place}{after}"), left)
     };
-    JOINTS.iter().fold(text.to_owned(), without)
+    JOINTS.iter().fold(text.to_owned(), without).trim_start().to_owned()
 }
 
 #[cfg(test)]
@@ -39,7 +50,11 @@ mod tests {
             ("«Сад», {city}, отменяется.", "«Сад», отменяется."),
             ("«Сад» {city} отменяется.", "«Сад» отменяется."),
             ("{city}, «Сад» отменяется.", "«Сад» отменяется."),
-            ("{city}: «Сад» отменяется.", ": «Сад» отменяется."),
+            ("{city} ждёт «Сад».", "ждёт «Сад»."),
+            ("«Сад» ({city} завтра) отменяется.", "«Сад» (завтра) отменяется."),
+            ("«Сад» — {city} — завтра", "«Сад» — завтра"),
+            ("Код на «Сад» в городе {city}: 15", "Код на «Сад»: 15"),
+            ("The code for Garden in {city}: 15", "The code for Garden: 15"),
         ] {
             assert_eq!(fill_fact(text, "{city}", None), without);
         }

@@ -2,6 +2,8 @@
 
 use encoding_rs::{Encoding, UTF_8};
 
+const UTF_8_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Returns the text of a file. A byte order mark counts before `named`, the charset that the operator named. Without
 /// both, the file has to be UTF-8.
 ///
@@ -12,6 +14,12 @@ pub fn text_of(bytes: &[u8], named: Option<&str>) -> Result<String, String> {
         Some(name) => Some(Encoding::for_label(name.as_bytes()).ok_or_else(|| unknown(name))?),
         None => None,
     };
+    // Bytes that are valid UTF-8 beyond ASCII are no text of a single-byte charset.
+    let is_utf8 = std::str::from_utf8(bytes).is_ok_and(|text| !text.is_ascii());
+    if let Some(charset) = named.filter(|charset| charset.is_single_byte() && is_utf8 && !bytes.starts_with(UTF_8_MARK))
+    {
+        return Err(format!("the file is UTF-8 and not {}: leave --charset out", charset.name()));
+    }
     let (charset, mark) = Encoding::for_bom(bytes).unwrap_or((named.unwrap_or(UTF_8), 0));
     let (text, is_broken) = charset.decode_without_bom_handling(bytes.get(mark..).unwrap_or(b""));
     match is_broken {
