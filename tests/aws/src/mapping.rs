@@ -88,7 +88,7 @@ async fn gather(source: &Source) -> Vec<Message> {
         if messages.is_empty() {
             source.idle.fetch_add(1, Ordering::Relaxed);
             // Lambda uses long polling; with the stand-in everybody else would wait meanwhile.
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
             if began.is_none() {
                 return batch;
             }

@@ -42,6 +42,8 @@ pub struct Invocations {
     pub cold: u64,
     pub failed: u64,
     pub duration: Duration,
+    /// The longest.
+    pub longest: Duration,
 }
 
 type Reply = oneshot::Sender<Result<Bytes, String>>;
@@ -71,6 +73,8 @@ struct Pool {
     busy: BTreeMap<u64, u32>,
     next: u64,
     invocations: Invocations,
+    /// The error of every invocation that failed or was cut off.
+    failures: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -98,6 +102,11 @@ impl Function {
 
     pub fn invocations(&self) -> Invocations {
         self.pool().invocations
+    }
+
+    /// The error of every invocation that failed or was cut off.
+    pub fn failures(&self) -> Vec<String> {
+        self.pool().failures.clone()
     }
 
     pub fn is_busy(&self) -> bool {
@@ -145,6 +154,10 @@ impl Function {
         pool.invocations.count += 1;
         pool.invocations.cold += u64::from(cold);
         pool.invocations.duration += began.elapsed();
+        pool.invocations.longest = pool.invocations.longest.max(began.elapsed());
+        if let (_, Err(error)) = &outcome {
+            pool.failures.push(error.clone());
+        }
         match outcome {
             (Some(environment), answer) => {
                 pool.invocations.failed += u64::from(answer.is_err());

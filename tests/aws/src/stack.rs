@@ -48,12 +48,13 @@ impl Moto {
     pub async fn start() -> Self {
         let place = PLACES.acquire().await.expect("it is never closed");
         let port = free_port();
-        let child = Command::new(tool("moto_server"))
+        let child = Command::new(tool("python"))
+            .arg(root().join("tests/aws/moto_server.py"))
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("moto_server; tests/run installs it");
+            .expect("moto; tests/run installs it");
         let moto = Self { child, url: format!("http://127.0.0.1:{port}"), _place: place };
         for _ in 0..300 {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
