@@ -115,7 +115,7 @@ impl Catalog {
     pub(crate) fn show_of_ticket(&self, source: &str, order: &Order, ticket: &Ticket) -> Show {
         let (named, key) = (&ticket.show, self.key(source, &ticket.show.id));
         let learned = self.learned.get(&key);
-        let earlier = order.earlier_starts.get(&named.id).filter(|_| !breakage::is_on("first-date-forgotten"));
+        let earlier = order.earlier_starts_of(&named.id).filter(|_| !breakage::is_on("first-date-forgotten"));
         let told = earlier.zip(named.starts_at);
         let told = told.and_then(|(earlier, start)| ShowNotice::by_order(earlier, (start, order.revision), learned));
         let Some((first, changes)) = told else { return self.show_by_key(key, named) };

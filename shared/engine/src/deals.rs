@@ -255,9 +255,14 @@ impl DealBuilder {
     /// Of several orders for one show, the one with live tickets and the latest change describes it.
     fn know(&mut self, show: Show, is_live: bool) {
         let rank = (is_live, show.course.last().map(|change| change.changed_at));
-        if rank.1.is_some() && rank > self.rank {
-            (self.show, self.rank) = (show, rank);
+        if rank <= self.rank {
+            return;
         }
+        // Where neither tells of a change, the show stays as it was first described.
+        if rank.1.is_some() || self.rank.1.is_some() {
+            self.show = show;
+        }
+        self.rank = rank;
     }
 
     fn advance(&mut self, rung: Rung, at: Timestamp) {

@@ -48,9 +48,6 @@ impl ShowNotice {
         learned: Option<&ShowState>,
     ) -> Option<(Timestamp, BTreeSet<Self>)> {
         let first = earlier.first.filter(|(told_at, _)| *told_at < revision)?;
-        if earlier.is_of_several || earlier.others.len() >= EarlierStarts::MOST {
-            return None;
-        }
         let undated = |state: &ShowState| {
             let all = state.changes.iter().copied().chain([state.notice()]);
             all.filter(|one| !one.cancelled).map(|one| one.changed_at).max()

@@ -19,14 +19,18 @@ fn told(second: i64, starts_at: i64) -> Record {
 
 /// The same with a ticket for each start.
 fn told_of(second: i64, starts: &[i64]) -> Record {
+    order("1", second, starts, true)
+}
+
+fn order(id: &str, second: i64, starts: &[i64], live: bool) -> Record {
     let ticket = |(index, start): (usize, &i64)| {
         let show = ShowRef { starts_at: Some(at(*start)), ..ShowRef::id("gull") };
-        Ticket { id: format!("t{index}"), show, price: money(100_000), live: true }
+        Ticket { id: format!("t{index}"), show, price: money(100_000), live }
     };
     let order = Order {
         revision: at(second),
         state: OrderState::Paid,
-        id: "1".into(),
+        id: id.into(),
         number: None,
         placed_at: at(0),
         paid_at: Some(at(0)),
@@ -45,7 +49,7 @@ fn told_of(second: i64, starts: &[i64]) -> Record {
         earlier_starts: BTreeMap::new(),
     };
     let body = Body::of_order(OrderBody::new(BTreeSet::from([phone(1)]), None, order));
-    let id = EventId::derive(&source(), &["order", &second.to_string(), &format!("{starts:?}")]);
+    let id = EventId::derive(&source(), &["order", id, &second.to_string(), &format!("{starts:?}")]);
     stagedoor_engine::record_of(&Event::new(&source(), id, at(second), body)).expect("about a person")
 }
 
@@ -102,6 +106,21 @@ fn states_of_one_revision_are_no_move() {
 fn a_ticket_for_another_date_under_one_id_of_a_show_is_no_move() {
     let given_back = [told_of(1, &[1_000, 2_000]), told_of(2, &[2_000])];
     assert_eq!(show(&given_back, &Catalog::default()).course, []);
+    for both in [[1_000, 2_000], [2_000, 1_000]] {
+        for bought_first in both {
+            let added = [told_of(1, &[bought_first]), told_of(2, &both)];
+            assert_eq!(show(&added, &Catalog::default()).course, [], "{bought_first} before {both:?}");
+        }
+    }
+}
+
+#[test]
+fn an_order_that_was_given_back_tells_nothing_of_a_live_one() {
+    let moved = [order("1", 1, &[1_000], true), order("1", 2, &[2_000], true)];
+    let given_back = order("1", 3, &[2_000], false);
+    let live = order("2", 4, &[3_000], true);
+    let show = show(&[&moved[..], &[given_back, live]].concat(), &Catalog::default());
+    assert_eq!((show.starts_at, show.course), (Some(at(3_000)), vec![]));
 }
 
 #[test]

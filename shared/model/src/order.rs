@@ -141,7 +141,7 @@ pub struct Order {
     #[cfg_attr(feature = "schemas", schemars(with = "Option<String>"))]
     pub refunds_as_of: Option<Timestamp>,
     /// The starts of its shows that earlier states told, by the shop's id of the show. Empty in a single state.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", rename = "told_starts")]
     #[cfg_attr(feature = "schemas", schemars(skip))]
     pub earlier_starts: BTreeMap<String, EarlierStarts>,
 }
@@ -155,13 +155,14 @@ pub struct EarlierStarts {
     /// Other starts than the present one, each with the latest revision that told it. At most ten.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub others: BTreeMap<Timestamp, Timestamp>,
-    /// True if one state told several starts: the shop's id names several performances, and no start is a move.
+    /// True if one state told several starts, or all told more than `MOST`. Then no start is a move, and nothing else is
+    /// kept: the shop's id names several performances, or the show has no date.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_of_several: bool,
 }
 
 impl EarlierStarts {
-    /// The most starts that are kept. A show that moves more often has no date.
+    /// The most starts of one show, with the present one.
     pub const MOST: usize = 10;
 
     /// What one state tells, by the shop's id of the show.
@@ -285,18 +286,25 @@ impl Order {
         }
         for (show, starts) in &mut all {
             let own = stands.get(show);
-            starts.others.retain(|start, _| own.is_none_or(|own| !own.others.contains_key(start)));
-            while starts.others.len() > EarlierStarts::MOST {
-                let oldest =
-                    starts.others.iter().min_by_key(|(start, told_at)| (**told_at, **start)).map(|(start, _)| *start);
-                oldest.map(|start| starts.others.remove(&start));
+            if starts.is_of_several || starts.others.len() > EarlierStarts::MOST {
+                *starts = EarlierStarts { is_of_several: true, ..EarlierStarts::default() };
             }
-            // Nothing that the state itself does not tell.
+            // Nothing that the state itself tells.
+            starts.others.retain(|start, _| own.is_none_or(|own| !own.others.contains_key(start)));
             starts.first = starts.first.filter(|first| own.is_none_or(|own| own.first != Some(*first)));
             starts.is_of_several &= own.is_none_or(|own| !own.is_of_several);
         }
         all.retain(|_, starts| *starts != EarlierStarts::default());
         all
+    }
+
+    /// The starts that earlier states told of a show, by the shop's id. `None`: they told none, or the id names several
+    /// performances.
+    pub fn earlier_starts_of(&self, show: &str) -> Option<&EarlierStarts> {
+        let mut own = self.tickets.iter().filter(|one| one.show.id == show).filter_map(|one| one.show.starts_at);
+        let first = own.next();
+        let is_of_several = own.any(|start| Some(start) != first);
+        self.earlier_starts.get(show).filter(|earlier| !is_of_several && !earlier.is_of_several)
     }
 
     /// The later state, with the refunds and check-ins of both: associative, commutative, idempotent.
@@ -386,7 +394,12 @@ mod tests {
             Order { tickets: starts.iter().enumerate().map(ticket).collect(), ..order(second, &[], true) }
         };
         let starts: [&[i64]; 5] = [&[], &[1], &[2], &[1, 2], &[3]];
-        let all: Vec<Order> = (1..=4).flat_map(|second| starts.map(|starts| told(second, starts))).collect();
+        let mut all: Vec<Order> = (1..=4).flat_map(|second| starts.map(|starts| told(second, starts))).collect();
+        // As many starts as are kept, and more.
+        let many = |starts: std::ops::RangeInclusive<i64>| {
+            starts.map(|start| told(start, &[start])).reduce(Order::join).expect("an order")
+        };
+        all.extend([many(1..=10), many(1..=11), many(3..=12), told(12, &[]), told(13, &[11]), told(14, &[5, 6])]);
         for a in &all {
             assert_eq!(a.clone().join(a.clone()), *a);
             for b in &all {
