@@ -78,8 +78,8 @@ pub async fn check(shared: &Shared, story: &Story) -> Vec<Violation> {
     let mut found = Vec::new();
     waiting(shared, &mut found).await;
     lost(shared, story, &mut found).await;
-    if shared.crm.over_the_rate() > 0 {
-        let what = format!("{} requests came over the rate of {}", shared.crm.over_the_rate(), shared.crm.name());
+    for crm in shared.crms().filter(|crm| crm.over_the_rate() > 0) {
+        let what = format!("{} requests came over the rate of {}", crm.over_the_rate(), crm.name());
         found.push(broken(Invariant::RateIsKept, what));
     }
     let account = shared.crm.account();
@@ -105,6 +105,23 @@ pub async fn check(shared: &Shared, story: &Story) -> Vec<Violation> {
             found.push(broken(Invariant::ManagersValues, what));
         }
     }
+    if let Some(second) = &shared.second_crm {
+        let mut of_second = in_second(&second.account(), &story.in_the_second_crm());
+        of_second.iter_mut().for_each(|one| one.what.insert_str(0, "second CRM: "));
+        found.extend(of_second);
+    }
+    found
+}
+
+/// What is broken in the second CRM. Nobody but the hub works there.
+fn in_second(account: &Account, story: &Story) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for person in story.world.people() {
+        of_person(account, &person, story, &mut found);
+    }
+    owners(account, story, &mut found);
+    strangers::check(account, story, &mut found);
+    made_once(account, &[], &mut found);
     found
 }
 

@@ -12,11 +12,12 @@ use std::{
 use axum::{Router, body::Body};
 use stagedoor::{Clients, Hub, Queues, read_config};
 use stagedoor_config::Config;
-use stagedoor_ports::{Clock, HttpClient, Queue, Store, memory::MemoryStore};
+use stagedoor_model::{SECOND_CRM, SourceName};
+use stagedoor_ports::{Clock, Crm, HttpClient, Queue, Store, memory::MemoryStore};
 use stagedoor_schedule::Schedule;
 use stagedoor_source_clients::Desks;
 use stagedoor_sqlite::SqliteStore;
-use stagedoor_sync::{Breakers, FlushMode, Sync};
+use stagedoor_sync::{Breakers, CrmAccount, FlushMode, Sync};
 use stagedoor_testkit::SignedRequest;
 use stagedoor_tests::crash::{Life, Mortal};
 use tempfile::TempDir;
@@ -37,6 +38,9 @@ use crate::{
 
 /// Worlds with a seed divisible by this have a Vtiger.
 const IN_VTIGER: u64 = 3;
+
+/// Worlds whose seeds leave this rest have a second CRM, of the other kind.
+const WITH_SECOND: (u64, u64) = (11, 4);
 
 /// Worlds with a seed divisible by this keep their store in an SQLite file.
 const IN_SQLITE: u64 = 5;
@@ -59,6 +63,8 @@ pub struct Shared {
     pub config: Config,
     /// The stand-in of the CRM.
     pub crm: Arc<dyn Sand>,
+    /// The stand-in of the second CRM, in worlds with two. No manager works there.
+    pub second_crm: Option<Arc<dyn Sand>>,
     /// The APIs of shops and payment providers that the hub asks.
     pub apis: Apis,
     /// The folder of the store's file, if it has one.
@@ -81,18 +87,23 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Opens the hub of a world.
+    /// Opens the hub of a world. `with_second` says if it may have a second CRM.
     ///
     /// # Errors
     /// A sentence, when the config or a client is wrong.
-    pub fn open(seed: u64, mut rng: Rng, habits: &[Habit]) -> Result<Arc<Self>, String> {
+    pub fn open(seed: u64, mut rng: Rng, habits: &[Habit], with_second: bool) -> Result<Arc<Self>, String> {
         let (sqlite, nights) = (habits.contains(&Habit::Sqlite), habits.contains(&Habit::Nights));
         let begin = usize::try_from(seed % BEGINS.len() as u64).ok().and_then(|number| BEGINS.get(number).copied());
         let begin = begin.filter(|_| nights).unwrap_or_default();
         let clock = VirtualClock::start(begin);
-        let crm =
-            if seed.is_multiple_of(IN_VTIGER) { include_str!("vtiger.toml") } else { include_str!("amocrm.toml") };
-        let text = format!("{}\n{crm}", include_str!("stagedoor.toml"));
+        let mut crms = [include_str!("amocrm.toml"), include_str!("vtiger.toml")];
+        if seed.is_multiple_of(IN_VTIGER) {
+            crms.reverse();
+        }
+        let [crm, second] = crms;
+        let (every, rest) = WITH_SECOND;
+        let second = if with_second && seed % every == rest { as_second(second) } else { String::new() };
+        let text = format!("{}\n{crm}\n{second}", include_str!("stagedoor.toml"));
         let config = read_config("stagedoor.toml", &text, None)?;
         let file = (sqlite && seed.is_multiple_of(IN_SQLITE)).then(folder_in_memory).transpose()?;
         let store: Arc<dyn Store> = match &file {
@@ -107,7 +118,8 @@ impl Shared {
         let shown = |queue: &Arc<SimulatedQueue>| Arc::clone(queue) as Arc<dyn Queue>;
         let queues = Queues { events: shown(&events), chats: shown(&chats), outbox: shown(&outbox) };
         let folder = Path::new("unused");
-        let sand = sand::of(&config, clock);
+        let sand = sand::of(&config, &config.crm, clock);
+        let second_crm = config.second_crm.as_ref().map(|second| sand::of(&config, second, clock));
         let (apis, calls) = (Apis::new(clock), CallLog::default());
         let carrier = Carrier::new(sand.router(), config.crm.timeout, rng.fork(), calls.clone());
         let crm = stagedoor_crm::crm_over(Arc::new(carrier), &config, &store, &clock.shared(), "receiver")?;
@@ -126,6 +138,7 @@ impl Shared {
             clock,
             config,
             crm: sand,
+            second_crm,
             apis,
             file,
             store,
@@ -150,6 +163,11 @@ impl Shared {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).fork()
     }
 
+    /// The stand-ins of all CRMs, the first one first.
+    pub fn crms(&self) -> impl Iterator<Item = &Arc<dyn Sand>> {
+        std::iter::once(&self.crm).chain(&self.second_crm)
+    }
+
     /// Posts a delivery to the hub. Returns the status.
     pub async fn post(&self, signed_request: SignedRequest) -> u16 {
         let mut request = http::Request::post(format!("http://hub.invalid{}", signed_request.path));
@@ -167,11 +185,22 @@ impl Shared {
         let store: Arc<dyn Store> = Arc::new(Mortal { inner: Arc::clone(&self.store), life: life.clone() });
         let crm = stagedoor_crm::crm_over(Arc::new(carrier), &self.config, &store, &clock, owner)?;
         let crm = Arc::new(Mortal { inner: crm, life: life.clone() });
+        let second = match &self.second_crm {
+            Some(sand) => {
+                let carrier = Carrier::new(sand.router(), self.config.crm.timeout, self.rng(), self.calls.clone());
+                stagedoor_crm::second_over(Arc::new(carrier), &self.config, &store, &clock, owner)?
+            }
+            None => None,
+        };
+        let second = second.map(|(crm, invoicing)| {
+            let crm: Arc<dyn Crm> = Arc::new(Mortal { inner: crm, life: life.clone() });
+            CrmAccount { crm, invoicing, currency: None }
+        });
         let asked = Carrier::new(self.apis.router(), ASKING, self.rng(), self.calls.clone());
         let sources = self.config.sources.iter().map(|one| &one.source);
         let order_apis = stagedoor_source_clients::desks_over(&(Arc::new(asked) as Arc<dyn HttpClient>), sources)?;
         let (owner, outage, breakers) = (owner.to_owned(), Arc::default(), Breakers::default());
-        Ok(Sync { store, crm, order_apis, owner, outage, breakers, ..self.hub.sync.clone() })
+        Ok(Sync { store, crm, second, order_apis, owner, outage, breakers, ..self.hub.sync.clone() })
     }
 
     fn schedule(&self, sync: &Sync) -> Schedule {
@@ -211,6 +240,12 @@ impl Shared {
         let queues = [&self.events, &self.chats, &self.outbox];
         waiting == 0 && queues.into_iter().all(|queue| queue.waiting(now) == 0) && self.way_out.is_still()
     }
+}
+
+/// The config of a CRM as that of the second one.
+fn as_second(crm: &str) -> String {
+    let crm = crm.replace("[crm", "[second_crm");
+    crm.replace("[source.amocrm", &format!("[source.{SECOND_CRM}"))
 }
 
 /// A folder in memory if the system has one, since each step of a store waits for the disk.
@@ -255,6 +290,9 @@ async fn reconcile(shared: Arc<Shared>, sync: Sync, life: Life) {
         round += 1;
         if round.is_multiple_of(20) {
             _ = sync.hear_crm(&shared.hub.mirror).await;
+            if let (Some(second), Ok(source)) = (sync.second(), SourceName::new(SECOND_CRM)) {
+                _ = second.hear_crm(&source).await;
+            }
         }
         if round.is_multiple_of(5) {
             _ = sync.wake().await;
@@ -271,7 +309,7 @@ async fn reconcile(shared: Arc<Shared>, sync: Sync, life: Life) {
 /// Delivers the CRM's webhooks to the hub, and repeats those that the hub does not accept.
 pub async fn carry_hooks(shared: Arc<Shared>) {
     loop {
-        for sent in shared.crm.take_hooks() {
+        for sent in shared.crms().flat_map(|crm| crm.take_hooks()) {
             let shared = Arc::clone(&shared);
             tokio::spawn(async move {
                 tokio::time::sleep(sent.wait).await;

@@ -94,12 +94,13 @@ pub fn run_many(from: u64, seeds: u64, switches: &Switches) -> Result<Vec<Outcom
 
 async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
     let mut rng = Rng::new(seed);
-    let shared = Shared::open(seed, rng.fork(), &switches.habits)?;
+    let shared = Shared::open(seed, rng.fork(), &switches.habits, switches.second_crm)?;
     if switches.calls {
         shared.calls.open();
     }
     let mut story = Story::new(shared.clock);
-    story.tell(format!("the CRM is {}, the store is {}", shared.crm.name(), shared.stored_in()));
+    let crms: Vec<&str> = shared.crms().map(|crm| crm.name()).collect();
+    story.tell(format!("the CRM is {}, the store is {}", crms.join(" with "), shared.stored_in()));
     let mut actors = Actors::new(Arc::clone(&shared), story, rng.fork(), switches.habits.clone());
     let crowd = switches.habits.contains(&Habit::CashierEmail) && rng.once_in(4);
     let humans = if crowd { 11 } else { 6 + rng.below(7) };
@@ -155,7 +156,7 @@ async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
         story.sort_by(|a, b| a.get(..8).cmp(&b.get(..8)));
     }
     if !violations.is_empty() {
-        story.extend(shared.crm.account().lines());
+        story.extend(shared.crms().flat_map(|crm| crm.account().lines()));
         if switches.calls {
             story.extend(known_to_hub(&shared).await);
         }
@@ -219,7 +220,7 @@ async fn still(shared: &Shared, actors: &Actors) {
         let still = actors.is_still() && shared.is_still().await;
         quiet = if still { quiet + 1 } else { 0 };
         // Overtaken and late webhooks arrive within this time.
-        if quiet >= 20 || shared.crm.calls() > MANY {
+        if quiet >= 20 || shared.crms().any(|crm| crm.calls() > MANY) {
             return;
         }
     }

@@ -56,6 +56,11 @@ impl Story {
         }
     }
 
+    /// The same story without managers, who work in the first CRM alone.
+    pub fn in_the_second_crm(&self) -> Self {
+        Self { world: self.world.clone(), receipts: self.receipts(), quiet_at: self.quiet_at, ..Self::new(self.clock) }
+    }
+
     pub fn tell(&mut self, line: impl Into<String>) {
         self.lines.push(format!("{} {}", self.clock.told(), line.into()));
     }

@@ -8,6 +8,8 @@ pub struct Switches {
     pub work: Vec<Work>,
     pub habits: Vec<Habit>,
     pub invariants: Vec<Invariant>,
+    /// True if some worlds have a second CRM. It is no habit, so that the other worlds stay as they are.
+    pub second_crm: bool,
     /// A deliberate breakage of the code that is on in this world.
     pub breakage: Option<&'static str>,
     /// True if the story lists every call of the CRM.
@@ -15,6 +17,7 @@ pub struct Switches {
 }
 
 /// One line a switch: true if the hub withstands it today. docs/simulation.md explains the others.
+const SECOND_CRM: bool = false;
 const TROUBLES: &[(Trouble, bool)] = &[
     (Trouble::FailedCall, true),
     (Trouble::LateEffect, true),
@@ -99,6 +102,7 @@ impl Switches {
             work: chosen(WORK, |_, _| true),
             habits: chosen(HABITS, |_, _| true),
             invariants: chosen(INVARIANTS, |_, _| true),
+            second_crm: true,
             breakage: None,
             calls: false,
         }
@@ -112,6 +116,7 @@ impl Switches {
             work: chosen(WORK, |one, on| named(format!("{one:?}"), on)),
             habits: chosen(HABITS, |one, on| named(format!("{one:?}"), on)),
             invariants: chosen(INVARIANTS, |one, on| named(format!("{one:?}"), on)),
+            second_crm: named("SecondCrm".to_owned(), SECOND_CRM),
             breakage: None,
             calls: false,
         }

@@ -32,8 +32,12 @@ pub enum Trouble {
 
 impl Actors {
     pub fn trouble(&mut self, trouble: Trouble) {
-        let calls = self.rng.pick(self.shared.crm.struck()).copied().unwrap_or_default().to_owned();
-        let (after, crm) = (u32::from(self.rng.once_in(2)), Arc::clone(&self.shared.crm));
+        let crm = match self.shared.second_crm.clone() {
+            Some(second) if self.rng.once_in(2) => second,
+            _ => Arc::clone(&self.shared.crm),
+        };
+        let calls = self.rng.pick(crm.struck()).copied().unwrap_or_default().to_owned();
+        let after = u32::from(self.rng.once_in(2));
         let seconds = self.rng.between(1, 100);
         let fault = |kind| Fault { kind, calls, after, times: 1, milliseconds: seconds * 1_000 };
         let line = match trouble {
@@ -53,7 +57,7 @@ impl Actors {
             Trouble::LateEffect => {
                 let kinds = [FaultKind::LateAfterTimeout, FaultKind::LateAfterCut, FaultKind::LateWithoutAnswer];
                 let mut fault = fault(self.rng.pick(&kinds).copied().unwrap_or(FaultKind::LateAfterCut));
-                fault.calls = self.rng.pick(&self.shared.crm.making()).copied().unwrap_or_default().into();
+                fault.calls = self.rng.pick(&crm.making()).copied().unwrap_or_default().into();
                 let line = format!("{}: {:?} at {:?}, {seconds} s later", crm.name(), fault.kind, fault.calls);
                 crm.set_fault(fault);
                 line
@@ -66,12 +70,13 @@ impl Actors {
                 line
             }
             Trouble::Outage => {
+                let name = crm.name();
                 crm.set_down(true);
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_secs(seconds * 4)).await;
                     crm.set_down(false);
                 });
-                format!("{} is away for {} s", self.shared.crm.name(), seconds * 4)
+                format!("{name} is away for {} s", seconds * 4)
             }
             Trouble::Webhooks => {
                 let kinds =
@@ -114,7 +119,7 @@ impl Actors {
     pub fn calm(&mut self) {
         self.story.tell("calm: no faults from here");
         self.shared.calm.store(true, Ordering::Relaxed);
-        self.shared.crm.calm();
+        self.shared.crms().for_each(|crm| crm.calm());
         self.shared.apis.calm();
         self.shared.way_out.calm();
         for queue in [&self.shared.events, &self.shared.chats, &self.shared.outbox] {

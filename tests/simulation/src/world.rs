@@ -130,7 +130,7 @@ pub struct ShowTruth {
     pub changed_at: Option<Timestamp>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct World {
     pub humans: Vec<Human>,
     /// The state of each show, in the order of `SHOWS`.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Router;
 use serde_json::{Value, json};
-use stagedoor_config::Config;
+use stagedoor_config::{Config, CrmConfig};
 use stagedoor_sandbox::{Fault, HookFault, Robot, Sandbox, Seed, SentHook};
 
 use super::{Row, Sand, dialled};
@@ -22,8 +22,8 @@ pub struct AmoCrm {
 }
 
 impl AmoCrm {
-    pub fn new(config: &Config, clock: VirtualClock) -> Self {
-        let seed = stagedoor::serve::seed(config, &config.crm);
+    pub fn new(config: &Config, crm: &CrmConfig, clock: VirtualClock) -> Self {
+        let seed = stagedoor::serve::seed(config, crm);
         let sandbox = Sandbox::new(Seed { clock: clock.of_sandbox(), keeps_hooks: true, ..seed });
         let pipeline_name = config.catalog.pipelines.first().map(|one| one.name.clone()).unwrap_or_default();
         let named = config.catalog.pipelines.iter().flat_map(|one| one.stages.values().map(|name| (&one.name, name)));

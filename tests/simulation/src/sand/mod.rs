@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 pub use amocrm::AmoCrm;
 use axum::Router;
-use stagedoor_config::{Config, CrmKind};
+use stagedoor_config::{Config, CrmConfig, CrmKind};
 use stagedoor_sandbox::{Fault, HookFault, SentHook};
 pub use vtiger::Vtiger;
 
@@ -78,11 +78,11 @@ pub trait Sand: Send + Sync {
     fn set_robot(&self, from: &str, to: &str);
 }
 
-/// The stand-in of the CRM that the config names.
-pub fn of(config: &Config, clock: VirtualClock) -> Arc<dyn Sand> {
-    match config.crm.kind {
-        CrmKind::Amocrm => Arc::new(AmoCrm::new(config, clock)),
-        CrmKind::Vtiger => Arc::new(Vtiger::new(config, clock)),
+/// The stand-in of a CRM that the config names.
+pub fn of(config: &Config, crm: &CrmConfig, clock: VirtualClock) -> Arc<dyn Sand> {
+    match crm.kind {
+        CrmKind::Amocrm => Arc::new(AmoCrm::new(config, crm, clock)),
+        CrmKind::Vtiger => Arc::new(Vtiger::new(config, crm, clock)),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use axum::Router;
 use jiff::{civil::DateTime, tz::TimeZone};
 use serde_json::Value;
-use stagedoor_config::Config;
+use stagedoor_config::{Config, CrmConfig};
 use stagedoor_sandbox::{Fault, HookFault, SentHook, VtigerSandbox, VtigerSeed};
 
 use super::{Row, Sand, dialled};
@@ -31,8 +31,8 @@ pub struct Vtiger {
 }
 
 impl Vtiger {
-    pub fn new(config: &Config, clock: VirtualClock) -> Self {
-        let seed = stagedoor::serve::vtiger_seed(config, &config.crm);
+    pub fn new(config: &Config, crm: &CrmConfig, clock: VirtualClock) -> Self {
+        let seed = stagedoor::serve::vtiger_seed(config, crm);
         let sandbox = VtigerSandbox::new(VtigerSeed { clock: clock.of_sandbox(), ..seed });
         let zone = config.catalog.zone.clone().unwrap_or(TimeZone::UTC);
         Self { sandbox, zone, renamed: Mutex::default() }
