@@ -49,10 +49,11 @@ impl TheatreHub {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let text = THEATRE_CONFIG
-            .replace("127.0.0.1:8080", &address.to_string())
             .replace("127.0.0.1:8090", "127.0.0.1:0")
             .replace("127.0.0.1:8081", &free())
-            .replace("127.0.0.1:8082", &free());
+            .replace("127.0.0.1:8082", &free())
+            // The system's port comes last: a part of it may read as the number of another.
+            .replace("127.0.0.1:8080", &address.to_string());
         let config = read_config("theatre.toml", &change(text), None).expect("a config");
         let hub = Arc::new(Hub::open_by(clock, config, folder.path(), "serve").expect("a hub"));
         let running = start(&hub, listener).await.expect("started");
@@ -92,11 +93,12 @@ impl TestHub {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let text = DEFAULT_CONFIG
-            .replace("127.0.0.1:8080", &address.to_string())
             .replace("127.0.0.1:8090", "127.0.0.1:0")
             .replace("127.0.0.1:8081", &free())
             .replace("127.0.0.1:8082", &free())
             .replace("8083", &free_port().to_string())
+            // The system's port comes last: a part of it may read as the number of another.
+            .replace("127.0.0.1:8080", &address.to_string())
             // Another test covers the rate; here it would only cost time.
             .replace("kind = \"amocrm\"", "kind = \"amocrm\"\nrate = 200");
         let config = read_config("stagedoor.toml", &change(text), None).expect("a config");

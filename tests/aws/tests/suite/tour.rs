@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use stagedoor_proof::{
+    bill,
     proof::{Proof, prove},
     stack::FUNCTIONS,
 };
@@ -31,6 +32,10 @@ const NOT_IN_THE_TOUR: [(&str, &str, &str); 11] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sample_tour_makes_the_same_crm_as_on_a_laptop() {
     let proof = prove(|line| println!("{line}")).await;
+    // A test that fails shows what the tour cost.
+    for line in proof.cost.lines().into_iter().chain(bill::table(&proof.cost)) {
+        println!("  {line}");
+    }
     let different = &proof.differences;
     assert!(
         different.is_empty(),
