@@ -6,6 +6,7 @@ use stagedoor_model::{
     Body, Event, EventId, FormSubmitted, Identifier, Money, Order, OrderBody, OrderState, ShowRef, SourceName, Ticket,
     Timestamp,
 };
+use stagedoor_sandbox::{Fault, FaultKind};
 use stagedoor_tests::account::{Account, Which};
 
 use crate::managers_edits::edit;
@@ -188,6 +189,26 @@ async fn an_address_that_is_corrected_is_taken_out_of_the_contact() {
         // What was a slip before is right now.
         tell(&account, order("1", "moscow", 90, "Анна", &[phone, "email:anan@example.com"])).await;
         assert!(held(&account, "+79160000001").0.contains("anan@"), "{which:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_a_contacts_name_is_corrected_also_if_its_making_was_never_answered() {
+    for which in BOTH {
+        for is_lost in [false, true] {
+            let (account, phone) = (Account::of(which).await, "phone:+79160000001");
+            if is_lost {
+                let call = if which == Which::Amo { "POST /api/v4/contacts$" } else { "create Contacts$" };
+                account.fault(Fault::once(FaultKind::AnswerLost, call));
+            }
+            tell(&account, order("1", "moscow", 1, "", &[phone, "email:anan@example.com"])).await;
+            account.reconcile().await;
+            let contact = held(&account, "anan@").0;
+            assert_eq!(contact.matches("anan@").count(), 2, "{which:?}: its name and its e-mail: {contact}");
+            tell(&account, order("1", "moscow", 50, "", &[phone, "email:anna@example.com"])).await;
+            let contact = held(&account, "anna@").0;
+            assert!(!contact.contains("anan@"), "{which:?}, the answer was lost: {is_lost}: {contact}");
+        }
     }
 }
 

@@ -29,7 +29,7 @@ struct Known {
 
 impl Known {
     fn pending(&self) -> Option<Pending> {
-        Some(Pending { at: self.pending?, late_until: self.late_until, values: BTreeSet::new() })
+        Some(Pending { late_until: self.late_until, ..Pending::since(self.pending?) })
     }
 }
 

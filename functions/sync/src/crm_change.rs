@@ -15,10 +15,4 @@ pub(crate) enum CrmChange {
     CancelInvoice(u64, InvoiceDraft),
 }
 
-impl CrmChange {
-    pub(crate) fn is_of_a_contact(&self) -> bool {
-        matches!(self, Self::CreateContact(_) | Self::UpdateContact(..) | Self::MarkDuplicate(..))
-    }
-}
-
 pub(crate) type PlannedChange = (PersonId, CrmChange, Digest);

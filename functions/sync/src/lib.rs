@@ -51,6 +51,7 @@ mod sns;
 mod struck;
 mod traces;
 mod unheard_rows;
+mod unsaved;
 mod untangle;
 mod withdrawn;
 mod zones;

@@ -41,7 +41,7 @@ impl SyncRun {
         let mut person_runs = self.person_runs();
         let Some(person_run) = person_runs.get_mut(&one.person) else { return };
         forget_row(&mut person_run.link, one.kind, one.row);
-        let pending = Some(Pending { at: since, late_until: Some(now), values: BTreeSet::new() });
+        let pending = Some(Pending { late_until: Some(now), ..Pending::since(since) });
         match &one.show {
             None => person_run.link.contact.pending = pending,
             Some(show) => {

@@ -130,13 +130,21 @@ impl SyncRun {
             if link.contact.pending.is_some() {
                 let rows: BTreeSet<u64> =
                     ids.iter().filter_map(|id| found.contacts.get(id)).flatten().copied().collect();
-                let sent = link.contact.pending.as_ref().map(|pending| pending.values.clone()).unwrap_or_default();
+                let call = link.contact.pending.clone();
+                let sent = call.as_ref().map(|call| call.values.clone()).unwrap_or_default();
                 for row in rows.iter().filter(|_| !sent.is_empty()) {
                     // If a manager removes a value before the lookup, the value stays removed.
                     link.contact_values.entry(*row).or_default().extend(sent.iter().cloned());
                 }
                 if resolve(&mut link.contact.pending, !rows.is_empty(), is_joined, now, late_for) && is_joined {
                     link.contact.looked_until = Some(now);
+                }
+                if link.contact.id.is_none()
+                    && !rows.is_empty()
+                    && let Some(call) = call.filter(|_| !breakage::is_on("found-contact-has-no-name"))
+                {
+                    link.contact.named = call.named.or(link.contact.named.take());
+                    link.contact.marketed |= call.marketed;
                 }
                 link.contact.id = link.contact.id.or(rows.first().copied());
                 let known = link.contact.id;

@@ -3,16 +3,18 @@
 use stagedoor_model::name_for_messages;
 
 /// What joins a fact to a text. Without the fact, this goes, too. The longest forms come first.
-const JOINTS: [(&str, &str, &str); 11] = [
+const JOINTS: [(&str, &str, &str); 13] = [
     (" (", ")", ""),
     ("(", ", ", "("),
     ("(", " ", "("),
+    (" в городе ", ", ", " "),
+    (" в городе ", "", ""),
+    (" in ", ", ", " "),
+    (" in ", "", ""),
     (" — ", "", ""),
     (" · ", "", ""),
     (", ", "", ""),
     ("", ", ", ""),
-    (" в городе ", "", ""),
-    (" in ", "", ""),
     (" ", "", ""),
     ("", "", ""),
 ];
@@ -55,6 +57,9 @@ mod tests {
             ("«Сад» — {city} — завтра", "«Сад» — завтра"),
             ("Код на «Сад» в городе {city}: 15", "Код на «Сад»: 15"),
             ("The code for Garden in {city}: 15", "The code for Garden: 15"),
+            ("Ждём в городе {city}, 5 мая", "Ждём 5 мая"),
+            ("See you in {city}, May 5", "See you May 5"),
+            ("Концерт в городе {city}.", "Концерт."),
         ] {
             assert_eq!(fill_fact(text, "{city}", None), without);
         }

@@ -119,8 +119,7 @@ impl Sync {
         let mut person_runs: BTreeMap<PersonId, PersonRun> = first.person_runs().iter().map(draft).collect();
         let absent = self.look_for_restored(&mut person_runs).await?;
         learnt.extend(absent.into_iter().filter_map(|id| Some((id, person_runs.get(&id)?.link.clone()))));
-        let ids = learnt.iter().map(|(id, _)| *id);
-        first.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(ids);
+        first.is_unsaved(learnt.iter().map(|(id, _)| *id).collect());
         first.learn_second(learnt);
         if person_runs.values().all(is_idle) {
             return Ok(());
@@ -141,11 +140,11 @@ impl Sync {
             scope: self.scope,
         };
         let last_sent = self.push(&sync_run, pace).await;
+        let unsaved = sync_run.take_unsaved();
+        first.learn_second(sync_run.links_of(&unsaved));
+        first.is_unsaved(unsaved);
         self.release_account().await?;
         last_sent?;
-        let unsaved = std::mem::take(&mut *sync_run.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        first.learn_second(sync_run.links_of(&unsaved));
-        first.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(unsaved);
         // A person who is not done in the second CRM is not done.
         let own = std::mem::take(&mut *sync_run.report());
         let mut person_runs = first.person_runs();
@@ -250,16 +249,27 @@ impl Sync {
             beneath: None,
             scope: "",
         });
-        if !idle {
-            self.push(&sync_run, pace).await?;
+        let pushed = self.push_all(&sync_run, &catalog, pace, idle).await;
+        // What is known by now is saved also if something failed.
+        self.keep(&sync_run, sync_run.take_unsaved()).await.and(pushed)?;
+        self.settle(&sync_run).await
+    }
+
+    /// Writes to the CRM, then to the second one, then to the mailing lists.
+    async fn push_all(
+        &self,
+        sync_run: &Arc<SyncRun>,
+        catalog: &Catalog,
+        pace: FlushMode,
+        is_idle: bool,
+    ) -> Result<(), PortError> {
+        if !is_idle {
+            self.push(sync_run, pace).await?;
         }
         if let Some(second) = self.second() {
-            second.push_second(&sync_run, &catalog, pace).await?;
+            second.push_second(sync_run, catalog, pace).await?;
         }
-        self.enrol(&sync_run).await?;
-        let unsaved = std::mem::take(&mut *sync_run.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        self.keep(&sync_run, unsaved).await?;
-        self.settle(&sync_run).await
+        self.enrol(sync_run).await
     }
 
     /// Schedules rechecks for orders that become overdue by themselves, and for money whose order does not come.
@@ -356,17 +366,17 @@ impl Sync {
             return Ok(());
         }
         if let Some(beneath) = &sync_run.beneath {
+            sync_run.saves(&people);
             beneath.learn_second(sync_run.links_of(&people));
-            sync_run
-                .unsaved
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .retain(|id| !people.contains(id));
             return Box::pin(self.keep(beneath, people)).await;
         }
         let _turn = sync_run.saving.lock().await;
+        sync_run.saves(&people);
         let links = sync_run.links_of(&people);
-        self.store.save_crm_states(links).await?;
+        if let Err(error) = self.store.save_crm_states(links).await {
+            sync_run.is_unsaved(people);
+            return Err(error);
+        }
         sync_run.kept(&people);
         Ok(())
     }

@@ -314,8 +314,12 @@ impl SyncRun {
                             }
                             continue;
                         }
-                        // The money does not wait for a company that is not known yet.
-                        let company = self.company_id(draft.company.as_ref()).flatten();
+                        // A company that the CRM refuses holds up no money. One that is looked for does: without it,
+                        // the invoice would count as written.
+                        let Some(company) = self.company_id(draft.company.as_ref()) else {
+                            person_run.held += self.held_by(draft.company.as_ref());
+                            continue;
+                        };
                         let parents = contact.zip(of).map(|(contact, deal)| InvoiceParents { contact, deal, company });
                         let draft = InvoiceDraft { parents, ..draft };
                         update.push((*id, CrmChange::UpdateInvoice(invoice, draft), digest.clone()));
@@ -340,17 +344,6 @@ impl SyncRun {
         }
     }
 
-    /// Marks these people as saved: the stored state is one revision further.
-    pub(crate) fn kept(&self, people: &BTreeSet<PersonId>) {
-        self.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|id| !people.contains(id));
-        let mut person_runs = self.person_runs();
-        people.iter().for_each(|id| {
-            if let Some(person_run) = person_runs.get_mut(id) {
-                person_run.link.revision += 1;
-            }
-        });
-    }
-
     pub(crate) fn links_of(&self, people: &BTreeSet<PersonId>) -> Vec<(PersonId, CrmState)> {
         let person_runs = self.person_runs();
         people.iter().filter_map(|id| person_runs.get(id).map(|person_run| (*id, person_run.link.clone()))).collect()
@@ -372,7 +365,10 @@ impl SyncRun {
                 CrmChange::CreateContact(draft) => {
                     person_run.link.offer_claims(&person_run.person, draft);
                     let values = draft.phones.iter().chain(&draft.emails).cloned().collect();
-                    person_run.link.contact.pending = pending.clone().map(|pending| Pending { values, ..pending });
+                    let named = draft.name.clone();
+                    let marketed = draft.marketing.as_ref().is_some_and(|shown| !shown.is_empty());
+                    let sent = |pending| Pending { values, named, marketed, ..pending };
+                    person_run.link.contact.pending = pending.clone().map(sent);
                 }
                 CrmChange::CreateDeal(_, draft) => {
                     let deal = person_run.link.deals.entry(draft.show.clone()).or_default();
@@ -402,34 +398,6 @@ impl SyncRun {
             changed.insert(*id);
         }
         changed
-    }
-
-    /// The people of `people` whose new state is to be saved now. For all others this run makes another row, and saves
-    /// their state before that call: one write instead of two. They stay noted as unsaved until then. A crash in
-    /// between is like one before the answer: the pending mark stands, and the next lookup finds the row.
-    pub(crate) fn not_saved_by_the_next_call(
-        &self,
-        tasks: &[PlannedChange],
-        people: BTreeSet<PersonId>,
-    ) -> BTreeSet<PersonId> {
-        if self.stopped() || self.is_over() || breakage::is_on("answers-saved-twice") {
-            return people;
-        }
-        // A lane holds changes of one kind.
-        let are_contacts = tasks.first().is_some_and(|(_, change, _)| change.is_of_a_contact());
-        let person_runs = self.person_runs();
-        let goes_on = |id: &PersonId| {
-            let Some(PersonRun { link, plan, .. }) = person_runs.get(id) else { return false };
-            let is_open =
-                |show: &ShowKey| link.deals.get(show).is_none_or(|deal| deal.id.is_none() && deal.pending.is_none());
-            let makes_deal = |step: &Step| matches!(step, Step::CreateDeal(draft) if is_open(&draft.show));
-            let has_contact = plan.contact.or(link.contact.id).is_some() && link.contact.rejected.is_none();
-            are_contacts && has_contact && plan.steps.iter().any(|(step, _)| makes_deal(step))
-        };
-        let (later, now): (BTreeSet<_>, BTreeSet<_>) = people.into_iter().partition(goes_on);
-        drop(person_runs);
-        self.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(later);
-        now
     }
 
     /// Writes the answers into the CRM states. Returns the people whose state changed, and the ids of new rows. A

@@ -455,7 +455,7 @@ mod tests {
     fn rows_that_a_call_without_an_answer_may_still_make_are_looked_for_after_a_parting() {
         let other = somebody("order/shop:2");
         let person = Person { parted: BTreeSet::from([other.id]), ..somebody("order/shop:1") };
-        let pending = Some(Pending { at: Timestamp::UNIX_EPOCH, late_until: None, values: BTreeSet::new() });
+        let pending = Some(Pending::since(Timestamp::UNIX_EPOCH));
         let (ufa, kazan) = (ShowKey("ufa".into()), ShowKey("kazan".into()));
         let contact = ContactState { id: Some(11), pending: pending.clone(), ..ContactState::default() };
         let mut link = CrmState { contact, ..CrmState::default() };

@@ -9,10 +9,12 @@ use super::{ContactState, CrmState, DealState, InvoiceState, Pending};
 use crate::PersonId;
 
 impl Pending {
-    /// Joins two pending calls. The values are dropped, because a row that is found may come from either call.
+    /// Joins two pending calls. The values and the name are dropped, because a row that is found may come from either
+    /// call.
     fn join(self, other: Self) -> Self {
-        let late_until = self.late_until.max(other.late_until);
-        Self { at: self.at.min(other.at), late_until, values: Default::default() }
+        let Self { at, late_until, values: _, named: _, marketed } = other;
+        let marketed = self.marketed || marketed;
+        Self { late_until: self.late_until.max(late_until), marketed, ..Self::since(self.at.min(at)) }
     }
 }
 
@@ -295,7 +297,7 @@ mod tests {
     fn rows_in_whose_place_others_are_being_made_do_not_come_back_with_a_join() {
         let mut making = link(9, 14, &[], &[]);
         making.doubles.extend(making.contact.id.take());
-        let pending = Pending { at: Timestamp::UNIX_EPOCH, late_until: None, values: BTreeSet::new() };
+        let pending = Pending::since(Timestamp::UNIX_EPOCH);
         making.contact.pending = Some(pending.clone());
         for deal in making.deals.values_mut() {
             deal.doubles.extend(deal.id.take());

@@ -37,13 +37,24 @@ pub struct Pending {
     /// Phones and e-mails of the new row.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub values: BTreeSet<String>,
+    /// The name of a new contact. Earlier builds stored none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<String>,
+    /// True if a new contact's fields of consent, e-mails and segments hold something.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marketed: bool,
 }
 
 impl Pending {
     /// Creates the state of a call that begins now. `late_for`: how long an abandoned call can take effect in this
     /// CRM.
     pub fn new(now: Timestamp, late_for: SignedDuration) -> Self {
-        Self { at: now, late_until: Some(now + late_for), values: BTreeSet::new() }
+        Self { late_until: Some(now + late_for), ..Self::since(now) }
+    }
+
+    /// Creates the state of a call that began at `at`, of which nothing else is known.
+    pub fn since(at: Timestamp) -> Self {
+        Self { at, late_until: None, values: BTreeSet::new(), named: None, marketed: false }
     }
 
     /// Returns true if the call can have no effect any more.
