@@ -258,9 +258,12 @@ impl DealBuilder {
         if rank <= self.rank {
             return;
         }
-        // Where neither tells of a change, the show stays as it was first described.
         if rank.1.is_some() || self.rank.1.is_some() {
             self.show = show;
+        } else if show.starts_at.is_some() {
+            // Neither tells of a change: the date is that of the live order, the rest stays as it was first described.
+            let Show { starts_at, zone, announced, .. } = show;
+            self.show = Show { starts_at, zone, announced, ..self.show.clone() };
         }
         self.rank = rank;
     }

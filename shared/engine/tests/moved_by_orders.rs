@@ -5,7 +5,9 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::{Catalog, Show, ShowKey, ShowState, deals};
-use stagedoor_model::{Body, Event, EventId, Money, Order, OrderBody, OrderState, Record, ShowRef, Ticket, Timestamp};
+use stagedoor_model::{
+    Body, Event, EventId, Fact, Money, Order, OrderBody, OrderState, Record, ShowRef, Ticket, Timestamp,
+};
 use world::{World, at, phone, source};
 
 fn money(minor: i64) -> Money {
@@ -121,6 +123,23 @@ fn an_order_that_was_given_back_tells_nothing_of_a_live_one() {
     let live = order("2", 4, &[3_000], true);
     let show = show(&[&moved[..], &[given_back, live]].concat(), &Catalog::default());
     assert_eq!((show.starts_at, show.course), (Some(at(3_000)), vec![]));
+    // Neither tells of a change.
+    let given_back = order("1", 1, &[1_000], false);
+    let live = order("2", 4, &[3_000], true);
+    let show = self::show(&[given_back, live], &Catalog::default());
+    assert_eq!((show.starts_at, show.course), (Some(at(3_000)), vec![]));
+}
+
+#[test]
+fn a_ticket_that_was_given_back_may_keep_the_date_of_then() {
+    let both = |second: i64, start: i64, is_first: bool| {
+        let mut record = told_of(second, &[1_000, start]);
+        let Fact::Order { order: Some(order), .. } = &mut record.fact else { panic!("an order") };
+        order.tickets[0].live = is_first;
+        record
+    };
+    let records = [both(1, 1_000, true), both(2, 1_000, false), both(3, 2_000, false)];
+    assert_eq!(starts(&show(&records, &Catalog::default())), [Some(at(1_000)), Some(at(2_000))]);
 }
 
 #[test]

@@ -168,7 +168,10 @@ impl EarlierStarts {
     /// What one state tells, by the shop's id of the show.
     fn of(order: &Order) -> BTreeMap<String, Self> {
         let mut all = BTreeMap::<String, Self>::new();
-        for ticket in &order.tickets {
+        // A shop may keep the date of then at a ticket that was given back.
+        let live: BTreeSet<&str> =
+            order.tickets.iter().filter(|one| one.live).map(|one| one.show.id.as_str()).collect();
+        for ticket in order.tickets.iter().filter(|one| one.live || !live.contains(one.show.id.as_str())) {
             let Some(start) = ticket.show.starts_at else { continue };
             let own = all.entry(ticket.show.id.clone()).or_default();
             own.others.insert(start, order.revision);
@@ -301,10 +304,9 @@ impl Order {
     /// The starts that earlier states told of a show, by the shop's id. `None`: they told none, or the id names several
     /// performances.
     pub fn earlier_starts_of(&self, show: &str) -> Option<&EarlierStarts> {
-        let mut own = self.tickets.iter().filter(|one| one.show.id == show).filter_map(|one| one.show.starts_at);
-        let first = own.next();
-        let is_of_several = own.any(|start| Some(start) != first);
-        self.earlier_starts.get(show).filter(|earlier| !is_of_several && !earlier.is_of_several)
+        let earlier = self.earlier_starts.get(show).filter(|earlier| !earlier.is_of_several)?;
+        let is_of_several = EarlierStarts::of(self).get(show).is_some_and(|own| own.is_of_several);
+        (!is_of_several).then_some(earlier)
     }
 
     /// The later state, with the refunds and check-ins of both: associative, commutative, idempotent.

@@ -206,7 +206,10 @@ impl Placed {
 
 fn parts<'o>(order: &'o Order, source: &str, catalog: &Catalog) -> Vec<Part<'o>> {
     let mut parts = BTreeMap::<ShowKey, Part<'o>>::new();
-    for ticket in &order.tickets {
+    // A ticket that stands describes the show, not one that was given back with the date of then.
+    let stands: BTreeSet<&str> = order.live_tickets().map(|ticket| ticket.id.as_str()).collect();
+    let (live, dead): (Vec<_>, Vec<_>) = order.tickets.iter().partition(|ticket| stands.contains(ticket.id.as_str()));
+    for ticket in live.into_iter().chain(dead) {
         let show = catalog.show_of_ticket(source, order, ticket);
         let part = parts.entry(show.key.clone()).or_insert_with(|| Part::of(show, 0));
         let price = owed(ticket.price.minor);
