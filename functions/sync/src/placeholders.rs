@@ -2,21 +2,19 @@
 
 use stagedoor_model::name_for_messages;
 
-/// What joins a fact to a text. Without the fact, this goes, too. The longest forms come first.
-const JOINTS: [(&str, &str, &str); 13] = [
+/// Words before a fact that go with it, the longest first.
+const WORDS: [&str; 5] = ["в городе ", "город ", "г. ", "in ", ""];
+
+/// What joins a fact to a text: what stands before and after it, and what is left of both. The longest come first.
+const FRAMES: [(&str, &str, &str); 8] = [
     (" (", ")", ""),
     ("(", ", ", "("),
+    ("(", " — ", "("),
+    ("(", " · ", "("),
     ("(", " ", "("),
-    (" в городе ", ", ", " "),
-    (" в городе ", "", ""),
-    (" in ", ", ", " "),
-    (" in ", "", ""),
     (" — ", "", ""),
     (" · ", "", ""),
     (", ", "", ""),
-    ("", ", ", ""),
-    (" ", "", ""),
-    ("", "", ""),
 ];
 
 /// Fills in the name, or removes its placeholder with the comma before it. A name that is not plain is left out.
@@ -33,10 +31,40 @@ pub(crate) fn fill_fact(text: &str, place: &str, fact: Option<&str>) -> String {
     if let Some(fact) = fact {
         return text.replace(place, fact);
     }
-    let without = |text: String, (before, after, left): &(&str, &str, &str)| {
-        text.replace(&format!("{before}{place}{after}"), left)
-    };
-    JOINTS.iter().fold(text.to_owned(), without).trim_start().to_owned()
+    let mut text = without_lead(text, place);
+    for word in WORDS {
+        let place = format!("{word}{place}");
+        for (before, after, left) in FRAMES {
+            text = text.replace(&format!("{before}{place}{after}"), left);
+        }
+        // A comma before a date or a time belonged to the fact.
+        for digit in '0'..='9' {
+            text = text.replace(&format!(" {place}, {digit}"), &format!(" {digit}"));
+        }
+        if word.is_empty() {
+            text = text.replace(&format!("{place}, "), "");
+        }
+        text = text.replace(&format!(" {place}"), "").replace(&place, "");
+    }
+    text.trim_start().to_owned()
+}
+
+/// A text that begins with the fact begins with what follows it.
+fn without_lead(text: &str, place: &str) -> String {
+    for word in WORDS {
+        let lead = format!("{}{place}", capitalised(word));
+        for after in [": ", " — ", " · ", ", ", " "] {
+            if let Some(rest) = text.strip_prefix(&lead).and_then(|rest| rest.strip_prefix(after)) {
+                return capitalised(rest);
+            }
+        }
+    }
+    text.to_owned()
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
 }
 
 #[cfg(test)]
@@ -52,14 +80,26 @@ mod tests {
             ("«Сад», {city}, отменяется.", "«Сад», отменяется."),
             ("«Сад» {city} отменяется.", "«Сад» отменяется."),
             ("{city}, «Сад» отменяется.", "«Сад» отменяется."),
-            ("{city} ждёт «Сад».", "ждёт «Сад»."),
+            ("{city}: «Сад» отменяется.", "«Сад» отменяется."),
+            ("{city} ждёт «Сад».", "Ждёт «Сад»."),
+            ("{city} — «Сад»", "«Сад»"),
+            ("{city} · «Сад»", "«Сад»"),
+            ("В городе {city} отменяется «Сад»", "Отменяется «Сад»"),
+            ("In {city}, Garden is off", "Garden is off"),
+            ("«Сад» (в городе {city}) отменяется", "«Сад» отменяется"),
+            ("Garden (in {city}) is off", "Garden is off"),
             ("«Сад» ({city} завтра) отменяется.", "«Сад» (завтра) отменяется."),
+            ("«Сад» ({city} — завтра)", "«Сад» (завтра)"),
             ("«Сад» — {city} — завтра", "«Сад» — завтра"),
+            ("Сад, город {city}, завтра", "Сад, завтра"),
             ("Код на «Сад» в городе {city}: 15", "Код на «Сад»: 15"),
             ("The code for Garden in {city}: 15", "The code for Garden: 15"),
             ("Ждём в городе {city}, 5 мая", "Ждём 5 мая"),
-            ("See you in {city}, May 5", "See you May 5"),
+            ("See you in {city}, 5 May", "See you 5 May"),
+            ("See you soon, in {city}.", "See you soon."),
             ("Концерт в городе {city}.", "Концерт."),
+            ("Концерт в городе {city}, на который у вас билет", "Концерт, на который у вас билет"),
+            ("Your show in {city}, Garden, is off", "Your show, Garden, is off"),
         ] {
             assert_eq!(fill_fact(text, "{city}", None), without);
         }
