@@ -7,6 +7,8 @@ use stagedoor_model::{
     Body, Channel, ChatRef, ConsentRecorded, ContactChanged, Content, Event, EventId, Identifier, IdentityDecided,
     MessageHeard, Money, Order, OrderBody, OrderState, ShowRef, SourceName, Ticket, Timestamp, Verdict,
 };
+use stagedoor_sandbox::{Fault, FaultKind};
+use stagedoor_sync::FlushMode;
 use stagedoor_tests::account::{Account, Which};
 
 use crate::{managers_edits::told, partings::form};
@@ -98,6 +100,23 @@ async fn an_order_handed_to_another_buyer_hangs_on_their_contact() {
         let is_worth = |deal: &&String| !deal.starts_with("Order") && deal.contains("5000");
         let worth = |deals: &[String]| deals.iter().filter(is_worth).count();
         assert_eq!((worth(&first.1), worth(&second.1)), (0, 2), "{which:?}: {first:?} {second:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_order_handed_on_before_its_deals_answer_was_found_leaves_no_money_behind() {
+    for which in BOTH {
+        let account = Account::of(which).await;
+        let (alla, boris) = (["phone:+79160000001", "email:alla@example.com"], ["phone:+79160000002"]);
+        let call = if which == Which::Amo { "POST /api/v4/leads$" } else { "create Potentials$" };
+        account.fault(Fault::once(FaultKind::AnswerLost, call));
+        assert!(account.sync.handle(vec![order("1", "moscow", 1, "Алла", &alla)]).await.is_empty());
+        account.sync.reconcile(FlushMode::Everything).await.expect("a run");
+        tell(&account, vec![order("1", "moscow", 50, "Борис", &boris)]).await;
+        account.reconcile().await;
+        let is_worth = |deal: &&String| !deal.starts_with("Order") && deal.contains("5000");
+        let worth = |value: &str| held(&account, value).1.iter().filter(is_worth).count();
+        assert_eq!((worth("+79160000001"), worth("+79160000002")), (0, 1), "{which:?}: {:?}", account.picture());
     }
 }
 

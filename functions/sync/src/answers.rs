@@ -1,6 +1,6 @@
 //! Writes the CRM's answer about one row into the CRM state of a person.
 
-use stagedoor_engine::{CrmState, Digest, ORDERS, Pending, Rejected};
+use stagedoor_engine::{CrmState, Digest, Pending, Rejected};
 use stagedoor_model::{Kind, Timestamp, breakage};
 use stagedoor_ports::WriteOutcome;
 
@@ -87,8 +87,7 @@ pub(crate) fn write(
                         deal.sent_stages.clear();
                     }
                     deal.weighed = draft.weighed.or(deal.weighed);
-                    deal.orders =
-                        draft.orders.split(ORDERS).filter(|order| !order.is_empty()).map(str::to_owned).collect();
+                    deal.orders = draft.order_numbers();
                     deal.paid_orders.clone_from(&draft.paid_orders);
                     (deal.rejected, deal.held) = (None, None);
                 }

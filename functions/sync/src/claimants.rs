@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::{CrmState, Person, PersonId};
+use stagedoor_engine::{CrmState, Pending, Person, PersonId};
 use stagedoor_model::{Body, Content, Event, Fact, Identifier, Kind, Message, MessageContent, Record, breakage};
 use stagedoor_ports::{Commit, JournalRow, PortError, Result, Saved, Versioned};
 
@@ -190,7 +190,9 @@ fn strike_link(link: &mut CrmState, names: &BTreeSet<Identifier>, addresses: &Ad
     // A contact without a name carries an address in its place.
     link.contact.named.take_if(|name| addresses.are_in(name));
     if let Some(pending) = &mut link.contact.pending {
-        pending.values.retain(|value| !addresses.are_in(value));
+        let Pending { at: _, late_until: _, values, named, marketed: _, orders: _, paid_orders: _ } = pending;
+        values.retain(|value| !addresses.are_in(value));
+        named.take_if(|name| addresses.are_in(name));
     }
     link.troubles.retain(|key| !addresses.are_in(key));
     link.lists.values_mut().for_each(|places| places.retain(|email, _| !addresses.are_in(email)));

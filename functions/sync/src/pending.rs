@@ -153,8 +153,17 @@ impl SyncRun {
             for (show, deal) in link.deals.iter_mut().filter(|(_, deal)| deal.pending.is_some()) {
                 let keys = ids.iter().map(|id| (*id, show.clone()));
                 let rows: BTreeSet<u64> = keys.filter_map(|key| found.deals.get(&key)).flatten().copied().collect();
+                let call = deal.pending.clone();
                 if resolve(&mut deal.pending, !rows.is_empty(), is_joined, now, late_for) && is_joined {
                     deal.looked_until = Some(now);
+                }
+                if deal.id.is_none()
+                    && !rows.is_empty()
+                    && let Some(call) = call.filter(|_| !breakage::is_on("found-deal-shows-no-order"))
+                {
+                    (deal.orders, deal.paid_orders) = (call.orders, call.paid_orders);
+                    // An order that went to somebody else meanwhile leaves nothing to plan but this deal.
+                    person_run.open += usize::from(!person_run.plan.concerns_deal(show));
                 }
                 deal.id = deal.id.or(rows.first().copied());
                 let known = deal.id;

@@ -251,8 +251,19 @@ impl Sync {
         });
         let pushed = self.push_all(&sync_run, &catalog, pace, idle).await;
         // What is known by now is saved also if something failed.
-        self.keep(&sync_run, sync_run.take_unsaved()).await.and(pushed)?;
+        self.keep_rest(&sync_run).await.and(pushed)?;
         self.settle(&sync_run).await
+    }
+
+    /// Saves all that is unsaved. If one state cannot be saved, the others are saved by themselves.
+    async fn keep_rest(&self, sync_run: &SyncRun) -> Result<(), PortError> {
+        let people = sync_run.take_unsaved();
+        let Err(error) = self.keep(sync_run, people.clone()).await else { return Ok(()) };
+        for id in people {
+            // Those that were stored before the error are refused, and stand.
+            _ = self.keep(sync_run, BTreeSet::from([id])).await;
+        }
+        Err(error)
     }
 
     /// Writes to the CRM, then to the second one, then to the mailing lists.

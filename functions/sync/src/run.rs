@@ -372,7 +372,8 @@ impl SyncRun {
                 }
                 CrmChange::CreateDeal(_, draft) => {
                     let deal = person_run.link.deals.entry(draft.show.clone()).or_default();
-                    deal.pending = pending.clone();
+                    let (orders, paid_orders) = (draft.order_numbers(), draft.paid_orders.clone());
+                    deal.pending = pending.clone().map(|pending| Pending { orders, paid_orders, ..pending });
                     // If the deal is found later, it stands at the stage at which it was made.
                     let made_at = draft.stage.as_ref().map(|(stage, _)| *stage);
                     let made_at = made_at.filter(|stage| !deal.sent_stages.contains(stage));

@@ -86,8 +86,8 @@ pub use past_shows::{PastShow, PastShows};
 pub use person::Person;
 pub use person_id::PersonId;
 pub use plan::{
-    CompanyRef, ContactDraft, ContactState, CrmState, DealDraft, DealState, Digest, InvoiceState, ORDERS, Pending,
-    PendingText, Plan, Rejected, StageGuard, StagePlace, Step, next_turn, plan,
+    CompanyRef, ContactDraft, ContactState, CrmState, DealDraft, DealState, Digest, InvoiceState, Pending, PendingText,
+    Plan, Rejected, StageGuard, StagePlace, Step, next_turn, plan,
 };
 pub use records::{named_in, order_record_key, record_of, source_of_order};
 pub use segments::{Segment, Traits};

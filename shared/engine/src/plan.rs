@@ -15,6 +15,7 @@ use std::{
 };
 
 pub(crate) use deletions::contacts;
+use draft::ORDERS;
 pub use draft::{CompanyRef, ContactDraft, DealDraft, Doubted, Plan, Step};
 pub use guard::{StageGuard, StagePlace};
 use stagedoor_model::{Fact, Money, Order, Timestamp, breakage};
@@ -290,8 +291,6 @@ fn paid_number((order, settlement): &(Cow<'_, Order>, Settlement)) -> Option<Str
     deletions::is_paid(order, settlement).then(|| order.number.as_ref().unwrap_or(&order.id).clone())
 }
 
-/// The separator between order numbers in one field.
-pub const ORDERS: &str = ", ";
 /// The order field of a deal whose orders all went to other people.
 const HANDED_ON: &str = "-";
 

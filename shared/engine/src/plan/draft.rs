@@ -11,6 +11,9 @@ use crate::{
     StageGuard, TaskDraft,
 };
 
+/// The separator between order numbers in one field.
+pub(super) const ORDERS: &str = ", ";
+
 /// A contact as the CRM should hold it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContactDraft {
@@ -121,6 +124,11 @@ pub struct DealDraft {
 }
 
 impl DealDraft {
+    /// Returns the numbers of the orders that the deal shows.
+    pub fn order_numbers(&self) -> BTreeSet<String> {
+        self.orders.split(ORDERS).filter(|order| !order.is_empty()).map(str::to_owned).collect()
+    }
+
     /// Returns the payment state in words: `paid`, `paid; besides 30000.00 KZT`.
     pub fn payment_words(&self) -> Option<String> {
         let state = self.payment.map(|payment| payment.words().to(self.language));
@@ -210,6 +218,14 @@ impl Plan {
         made.collect()
     }
 
+    /// Returns true if the plan writes a deal of this show.
+    pub fn concerns_deal(&self, show: &ShowKey) -> bool {
+        self.steps.iter().any(|(step, _)| match step {
+            Step::CreateDeal(draft) | Step::UpdateDeal(_, draft) | Step::CloseDouble(_, draft) => draft.show == *show,
+            _ => false,
+        })
+    }
+
     /// Returns true if there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -238,15 +254,7 @@ impl CrmState {
         if plan.contact.is_none() {
             return is_over;
         }
-        let is_planned = |show: &ShowKey| {
-            plan.steps.iter().any(|(step, _)| match step {
-                Step::CreateDeal(draft) | Step::UpdateDeal(_, draft) | Step::CloseDouble(_, draft) => {
-                    draft.show == *show
-                }
-                _ => false,
-            })
-        };
-        let over = self.deals.iter_mut().filter(|(show, deal)| deal.held.is_some() && !is_planned(show));
+        let over = self.deals.iter_mut().filter(|(show, deal)| deal.held.is_some() && !plan.concerns_deal(show));
         over.map(|(_, deal)| deal.held = None).count() > 0 || is_over
     }
 }

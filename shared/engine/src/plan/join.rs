@@ -9,10 +9,9 @@ use super::{ContactState, CrmState, DealState, InvoiceState, Pending};
 use crate::PersonId;
 
 impl Pending {
-    /// Joins two pending calls. The values and the name are dropped, because a row that is found may come from either
-    /// call.
+    /// Joins two pending calls. What they sent is dropped, because a row that is found may come from either call.
     fn join(self, other: Self) -> Self {
-        let Self { at, late_until, values: _, named: _, marketed } = other;
+        let Self { at, late_until, values: _, named: _, marketed, orders: _, paid_orders: _ } = other;
         let marketed = self.marketed || marketed;
         Self { late_until: self.late_until.max(late_until), marketed, ..Self::since(self.at.min(at)) }
     }

@@ -43,6 +43,11 @@ pub struct Pending {
     /// True if a new contact's fields of consent, e-mails and segments hold something.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub marketed: bool,
+    /// The orders that a new deal shows, and those of them that it shows as paid. Earlier builds stored none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub orders: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub paid_orders: BTreeSet<String>,
 }
 
 impl Pending {
@@ -54,7 +59,8 @@ impl Pending {
 
     /// Creates the state of a call that began at `at`, of which nothing else is known.
     pub fn since(at: Timestamp) -> Self {
-        Self { at, late_until: None, values: BTreeSet::new(), named: None, marketed: false }
+        let (values, orders, paid_orders) = Default::default();
+        Self { at, late_until: None, values, named: None, marketed: false, orders, paid_orders }
     }
 
     /// Returns true if the call can have no effect any more.
