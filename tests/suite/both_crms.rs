@@ -155,26 +155,50 @@ async fn killed_at_any_step_neither_has_a_double() {
     assert!(steps > 100, "only {steps} steps: the test does not reach what it should");
 }
 
+/// A contact as a CRM reports it.
+fn told(source: &str, contact: u64, phone: &str, hub_id: Option<String>) -> Event {
+    let source = SourceName::new(source).expect("a name");
+    let at = Timestamp::from_second(1_700_000_000).expect("a time");
+    let change = ContactChanged {
+        contact,
+        deleted: false,
+        name: Some(phone.to_owned()),
+        identifiers: BTreeSet::from([format!("phone:{phone}").parse().expect("an identifier")]),
+        phones: vec![phone.to_owned()],
+        emails: vec![],
+        created_at: at,
+        hub_id,
+        changed_at: None,
+    };
+    Event::new(&source, EventId::derive(&source, &["mirror", phone]), at, Body::ContactChanged(change))
+}
+
+#[tokio::test]
+async fn a_contact_that_a_manager_adds_in_one_is_the_same_person_in_the_other() {
+    let phone = "+79161110001";
+    for source in ["crm", SECOND_CRM] {
+        let (first, second) = both().await;
+        assert!(first.sync.handle(vec![told(source, 12, phone, None)]).await.is_empty());
+        first.reconcile().await;
+        let phones = BTreeSet::from([format!("phone:{phone}").parse().expect("an identifier")]);
+        let owner = *first.store.resolve(&phones).await.expect("owners").owners.values().next().expect("an owner");
+        let states = first.store.crm_states(&BTreeSet::from([owner])).await.expect("states");
+        let (other, made) = match source {
+            SECOND_CRM => ("crm", states[&owner].contact.id),
+            _ => (SECOND_CRM, states[&owner].second.as_ref().and_then(|second| second.contact.id)),
+        };
+        let echo = told(other, made.expect("a contact in the other"), phone, Some(owner.to_string()));
+        assert!(first.sync.handle(vec![echo]).await.is_empty());
+        first.reconcile().await;
+        assert_eq!(first.store.totals().await.expect("totals").people, 1, "added in {source}");
+        assert_eq!(first.counts().0 + second.counts().0, 1, "one contact is made for {source}'s");
+    }
+}
+
 #[tokio::test]
 async fn the_same_number_in_both_is_two_contacts() {
     let (first, second) = both().await;
-    let told = |source: &str, phone: &str| {
-        let source = SourceName::new(source).expect("a name");
-        let at = Timestamp::from_second(1_700_000_000).expect("a time");
-        let change = ContactChanged {
-            contact: 12,
-            deleted: false,
-            name: Some(phone.to_owned()),
-            identifiers: BTreeSet::from([format!("phone:{phone}").parse().expect("an identifier")]),
-            phones: vec![phone.to_owned()],
-            emails: vec![],
-            created_at: at,
-            hub_id: None,
-            changed_at: None,
-        };
-        Event::new(&source, EventId::derive(&source, &["mirror", phone]), at, Body::ContactChanged(change))
-    };
-    let events = vec![told("crm", "+79161110001"), told(SECOND_CRM, "+79161110002")];
+    let events = vec![told("crm", 12, "+79161110001", None), told(SECOND_CRM, 12, "+79161110002", None)];
     assert!(first.sync.handle(events).await.is_empty());
     assert_eq!(first.store.totals().await.expect("totals").people, 2);
     first.reconcile().await;

@@ -159,10 +159,12 @@ pub(crate) fn without_row(person: &mut Person, row: &Identifier) -> BTreeSet<Ide
         .filter(|(_, record)| is_mirror(&record.fact) && record.identifiers.contains(row))
         .map(|(key, _)| key.clone())
         .collect();
-    if gone.len() < person.records.len() {
-        person.records.retain(|key, _| !gone.contains(key));
-    }
-    // For people known only from this row, the row is gone, and the facts from it stay.
+    // For people known only from the CRM, the row is gone, and the facts stay if nothing else does, or if the person
+    // was made from them.
+    let is_known_elsewhere = person.records.values().any(|record| !is_mirror(&record.fact));
+    let is_all = gone.len() == person.records.len();
+    let stays = |key: &RecordKey| is_all || !is_known_elsewhere && *key == person.origin;
+    person.records.retain(|key, _| !gone.contains(key) || stays(key));
     for record in person.records.values_mut().filter(|record| gone.contains(&record.key)) {
         record.identifiers.remove(row);
         if let Fact::CrmContact { deleted, .. } | Fact::CrmLead { deleted, .. } = &mut record.fact {

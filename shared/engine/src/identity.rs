@@ -7,7 +7,7 @@
 use crate::GuardReason;
 use std::collections::BTreeSet;
 
-use stagedoor_model::{Fact, Identifier, Kind, Record, Verdict, breakage};
+use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey, Verdict, breakage};
 
 use crate::{
     BlockedJoin, Cluster, Guards, claims,
@@ -90,9 +90,14 @@ pub fn partition<'a>(
     }
 }
 
-// Identifiers from the CRM's mirror are weighed after what people did themselves, because managers paste values.
+// Identifiers from the CRM's mirror are weighed after what people did themselves, because managers paste values. A row
+// comes after the row that it stands beside.
 fn trust(record: &Record) -> u8 {
-    u8::from(record.key.0.starts_with("crm-") || record.beside.is_some())
+    let is_row = |key: &RecordKey| key.0.starts_with("crm-");
+    match &record.beside {
+        Some(key) if is_row(key) => 2,
+        beside => u8::from(is_row(&record.key) || beside.is_some()),
+    }
 }
 
 /// Joins people whom a manager declared one person. It overrides every guard except the decision of another manager.

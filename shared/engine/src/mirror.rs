@@ -208,5 +208,17 @@ fn anchor_of(person: &Person, row: &Record, row_of: Option<PersonId>) -> Option<
     };
     let sharing = oldest(true).filter(|_| !stagedoor_model::breakage::is_on("row-beside-anybody"));
     let origin = person.records.get(&person.origin).filter(is_own);
-    sharing.or(origin).or_else(|| oldest(false)).map(|record| record.key.clone())
+    let told_elsewhere = sharing.or(origin).or_else(|| oldest(false));
+    told_elsewhere.or_else(|| managers_contact(person, row)).map(|record| record.key.clone())
+}
+
+/// Returns the contact that a manager made, for a row that the hub made of it in another CRM. Nothing else is known of
+/// the person. A row that the hub knew before is a manager's own.
+fn managers_contact<'p>(person: &'p Person, row: &Record) -> Option<&'p Record> {
+    if person.records.contains_key(&row.key) || stagedoor_model::breakage::is_on("row-beside-no-contact") {
+        return None;
+    }
+    let is_contact = |record: &&Record| matches!(record.fact, Fact::CrmContact { .. }) && record.beside.is_none();
+    let oldest = || person.records.values().filter(is_contact).min_by_key(|record| (record.at, &record.key));
+    person.records.get(&person.origin).filter(is_contact).or_else(oldest)
 }

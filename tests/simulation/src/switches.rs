@@ -17,7 +17,6 @@ pub struct Switches {
 }
 
 /// One line a switch: true if the hub withstands it today. docs/simulation.md explains the others.
-const SECOND_CRM: bool = false;
 const TROUBLES: &[(Trouble, bool)] = &[
     (Trouble::FailedCall, true),
     (Trouble::LateEffect, true),
@@ -84,6 +83,8 @@ const INVARIANTS: &[(Invariant, bool)] = &[
     (Invariant::WrittenOnce, true),
     (Invariant::ServiceNews, true),
 ];
+
+const SECOND_CRM: bool = true;
 
 fn chosen<T: Copy>(all: &[(T, bool)], wanted: impl Fn(&T, bool) -> bool) -> Vec<T> {
     all.iter().filter(|(one, on)| wanted(one, *on)).map(|(one, _)| *one).collect()
