@@ -64,6 +64,14 @@ impl Account {
         Self::over(which, jiff::SignedDuration::ZERO, Arc::clone(&self.store)).await
     }
 
+    /// Begins with an empty store on the same CRM, as after the loss of the data folder.
+    pub fn lose_the_store(&mut self, which: Which) {
+        self.store = Arc::new(MemoryStore::default());
+        let late_for = jiff::SignedDuration::ZERO;
+        self.crm = client(&self.sand, &self.base, &self.store, "test", late_for, sockets());
+        self.sync = invoicing(sync(Arc::clone(&self.store), Arc::clone(&self.crm)), which);
+    }
+
     async fn over(which: Which, late_for: jiff::SignedDuration, store: Arc<dyn Store>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));

@@ -29,6 +29,7 @@ crate::promises!(
     a_row_with_the_id_of_somebody_else_is_not_overwritten,
     a_contact_of_joined_people_is_marked_though_the_first_try_failed,
     a_deal_that_another_took_over_keeps_no_payment,
+    a_hub_that_lost_its_store_makes_no_row_a_second_time,
 );
 
 const ANNA: &str = "phone:+79161110001";
@@ -396,4 +397,16 @@ async fn a_row_that_a_manager_copies_is_found_by_its_webhook() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     panic!("{:?} {:?}", sandbox.leads(), sandbox.contacts());
+}
+
+async fn a_hub_that_lost_its_store_makes_no_row_a_second_time(which: Which) {
+    let mut account = Account::of(which).await;
+    fold(&account, 1, &[ANNA]).await;
+    account.reconcile().await;
+    let before = account.counts();
+    account.lose_the_store(which);
+    seen(&account, which).await;
+    fold(&account, 1, &[ANNA]).await;
+    account.reconcile().await;
+    assert_eq!(account.counts(), before, "{:?}", account.picture());
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::PersonId;
 use stagedoor_model::{Body, Event, EventId, Identifier, Kind, LeadChanged, SourceName};
-use stagedoor_ports::{CrmPage, CrmRows, PortError};
+use stagedoor_ports::{CrmPage, CrmRows, HubDeal, PortError};
 
 use crate::{Sync, changes::mirrored};
 
@@ -63,19 +63,16 @@ impl Sync {
         }
     }
 
-    /// Deals that are not in the index, as events. Each deal carries the hub's id of a known person.
-    pub(crate) async fn unknown_deals(
-        &self,
-        source: &SourceName,
-        rows: Vec<(u64, String)>,
-    ) -> Result<Vec<Event>, PortError> {
+    /// Deals that are not in the index, as events. Each deal carries the hub's id of a known person, or hangs on a
+    /// contact with the same lost id.
+    pub(crate) async fn unknown_deals(&self, source: &SourceName, rows: Vec<HubDeal>) -> Result<Vec<Event>, PortError> {
         let name = |lead: u64| Identifier::opaque(Kind::CrmLead, self.scope, &lead.to_string());
-        let names: BTreeSet<Identifier> = rows.iter().filter_map(|(lead, _)| name(*lead)).collect();
+        let names: BTreeSet<Identifier> = rows.iter().filter_map(|deal| name(deal.id)).collect();
         let owners = self.store.resolve(&names).await?.owners;
-        let unknown = rows.into_iter().filter(|(lead, _)| name(*lead).is_some_and(|name| !owners.contains_key(&name)));
+        let unknown = rows.into_iter().filter(|deal| name(deal.id).is_some_and(|name| !owners.contains_key(&name)));
         let bearer = |hub_id: &str| PersonId::parse(hub_id.split('|').next()?.trim()).ok();
-        let unknown: BTreeMap<u64, (String, PersonId)> =
-            unknown.filter_map(|(lead, hub_id)| Some((lead, (hub_id.clone(), bearer(&hub_id)?)))).collect();
+        let unknown: BTreeMap<u64, (HubDeal, PersonId)> =
+            unknown.filter_map(|deal| Some((deal.id, (deal.clone(), bearer(&deal.hub_id)?)))).collect();
         if unknown.is_empty() {
             return Ok(vec![]);
         }
@@ -83,22 +80,17 @@ impl Sync {
         let living = self.store.load(&bearers).await?;
         let is_known =
             |id: &PersonId| living.iter().any(|one| one.value.id == *id || one.value.merged_ids.contains(id));
+        let (known, lost): (Vec<_>, Vec<_>) = unknown.into_values().partition(|(_, bearer)| is_known(bearer));
+        let renamed = self.under_new_ids(lost).await?;
         let now = self.clock.now();
-        let told = |(lead, (hub_id, _)): (u64, (String, PersonId))| {
-            let id = EventId::derive(source, &["hub-id", &lead.to_string(), &hub_id, &now.to_string()]);
-            let (pipeline, status, moved_by) = (None, None, Some(0));
-            let change = LeadChanged {
-                lead,
-                deleted: false,
-                pipeline,
-                status,
-                moved_by,
-                hub_id: Some(hub_id),
-                changed_at: None,
-            };
+        let told = |deal: HubDeal| {
+            let id = EventId::derive(source, &["hub-id", &deal.id.to_string(), &deal.hub_id, &now.to_string()]);
+            let (pipeline, status, moved_by, changed_at) = (None, None, Some(0), None);
+            let (lead, deleted, hub_id) = (deal.id, false, Some(deal.hub_id));
+            let change = LeadChanged { lead, deleted, pipeline, status, moved_by, hub_id, changed_at };
             Event::new(source, id, now, Body::LeadChanged(change))
         };
-        Ok(unknown.into_iter().filter(|(_, (_, bearer))| is_known(bearer)).map(told).collect())
+        Ok(known.into_iter().map(|(deal, _)| deal).chain(renamed).map(told).collect())
     }
 
     async fn walk(&self, source: &SourceName) -> Result<Backfilled, PortError> {

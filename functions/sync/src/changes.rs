@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use stagedoor_engine::{Catalog, CrmState, DealState, Person, PersonId, Stage};
 use stagedoor_model::{Body, Event, EventId, Fact, Identifier, Kind, LeadChanged, SourceName, Timestamp, breakage};
-use stagedoor_ports::{CrmError, Deleted, Gone, PortError, SeenDeal};
+use stagedoor_ports::{CrmError, Deleted, Gone, HubDeal, PortError, SeenDeal};
 
 use crate::{
     Sync, gone,
@@ -89,7 +89,9 @@ impl Sync {
         // Reading many pages takes long. No other process may write while deals are compared with where they were
         // put.
         self.still_leased().await?;
-        let bearing = changes.deals.iter().filter_map(|deal| Some((deal.id, deal.hub_id.clone()?))).collect();
+        let of_the_hub =
+            |deal: &SeenDeal| Some(HubDeal { id: deal.id, hub_id: deal.hub_id.clone()?, contact: deal.contact });
+        let bearing = changes.deals.iter().filter_map(of_the_hub).collect();
         events.extend(self.unknown_deals(source, bearing).await?);
         let moves = self.moves(source, changes.deals, now).await?;
         heard.moves = moves.len();

@@ -24,6 +24,7 @@ mod hydrate;
 mod invite;
 mod joined;
 mod lease;
+mod lost_ids;
 mod mailing;
 mod merged;
 mod misidentified;

@@ -107,10 +107,20 @@ pub enum CrmError {
 pub struct CrmPage {
     /// The contacts as events, each with its time.
     pub bodies: Vec<(Timestamp, Body)>,
-    /// Deals as (deal, hub id).
-    pub deals: Vec<(u64, String)>,
+    /// The deals that carry an id of the hub.
+    pub deals: Vec<HubDeal>,
     /// The next page; `None` after the last one.
     pub next: Option<u32>,
+}
+
+/// A deal that carries an id of the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubDeal {
+    pub id: u64,
+    /// The hub's own id, as stored in the deal.
+    pub hub_id: String,
+    /// The deal's contact. If it has several, the main one.
+    pub contact: Option<u64>,
 }
 
 /// Changes in a CRM that sends no webhooks.

@@ -20,7 +20,7 @@ mod withdrawals;
 pub use channel::{Channel, Sending, Settled, Webhook};
 pub use crm::{
     Capabilities, Changes, Crm, CrmError, CrmFound, CrmHealth, CrmLookup, CrmPage, CrmRows, CrmTotals, Deleted, Gone,
-    InvoiceOwners, LATE_FOR, OfErased, SeenDeal, Struck, WriteOutcome, Writes,
+    HubDeal, InvoiceOwners, LATE_FOR, OfErased, SeenDeal, Struck, WriteOutcome, Writes,
 };
 pub use http::{HttpClient, HttpError};
 pub use list::{Listed, MailingList};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use stagedoor_model::{Timestamp, breakage};
-use stagedoor_ports::{Changes, CrmError, Deleted};
+use stagedoor_ports::{Changes, CrmError, Deleted, HubDeal};
 
 use crate::amocrm::{
     bulk::BATCH,
@@ -160,12 +160,15 @@ impl AmoCrm {
     }
 
     /// Deals on one list page that carry the hub's id, and the next page.
-    pub(super) async fn deals_of_the_hub(&self, page: u32) -> Result<(Vec<(u64, String)>, Option<u32>), CrmError> {
-        let path = format!("/api/v4/leads?order%5Bid%5D=asc&limit=250&page={page}");
+    pub(super) async fn deals_of_the_hub(&self, page: u32) -> Result<(Vec<HubDeal>, Option<u32>), CrmError> {
+        let path = format!("/api/v4/leads?order%5Bid%5D=asc&limit=250&with=contacts&page={page}");
         let answer = schema::get(&self.transport, &path).await?;
         let rows = items(answer.as_ref(), "leads");
         let next = (rows.len() == BATCH).then_some(page + 1);
-        let own = |row: &Value| Some((number(row, "id")?, wire::values(row, "STAGEDOOR_ID").into_iter().next()?));
+        let own = |row: &Value| {
+            let hub_id = wire::values(row, "STAGEDOOR_ID").into_iter().next()?;
+            Some(HubDeal { id: number(row, "id")?, hub_id, contact: main_contact(row) })
+        };
         Ok((rows.into_iter().filter_map(own).collect(), next))
     }
 
@@ -177,4 +180,10 @@ impl AmoCrm {
         };
         self.filters.get_or_try_init(ask).await.copied()
     }
+}
+
+fn main_contact(lead: &Value) -> Option<u64> {
+    let contacts = lead.pointer("/_embedded/contacts")?.as_array()?;
+    let is_main = |contact: &&Value| contact.get("is_main").and_then(Value::as_bool) == Some(true);
+    number(contacts.iter().find(is_main).or(contacts.first())?, "id")
 }

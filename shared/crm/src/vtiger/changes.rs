@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use stagedoor_model::{Body, Timestamp};
-use stagedoor_ports::{Changes, CrmError, SeenDeal};
+use stagedoor_ports::{Changes, CrmError, HubDeal, SeenDeal};
 
 use crate::vtiger::{
     client::Vtiger,
@@ -71,7 +71,7 @@ impl Vtiger {
             stage: deals.stage_name(row.get(STAGE).and_then(Value::as_str).unwrap_or_default()),
             by: by.and_then(query::number),
             hub_id: deals.hub_id(row),
-            contact: row.get("contact_id").and_then(Value::as_str).and_then(query::number),
+            contact: contact_of(row),
         })
     }
 }
@@ -120,13 +120,19 @@ pub(super) async fn deals_of_the_hub(
     transport: &Transport,
     schema: &Schema,
     from: u32,
-) -> Result<(Vec<(u64, String)>, Option<u32>), Failure> {
+) -> Result<(Vec<HubDeal>, Option<u32>), Failure> {
     let field = schema.deals.key()?;
     let after = query::literal(&schema.deals.of(u64::from(from.saturating_sub(1))));
-    let query = format!("select id,{field} from Potentials where id > {after} order by id limit 0,{PAGE};");
+    let query = format!("select id,contact_id,{field} from Potentials where id > {after} order by id limit 0,{PAGE};");
     let rows = query::page(transport, &query).await?;
     let number = |row: &Value| query::number(&query::id(row)?);
     let last = rows.last().and_then(number).filter(|_| rows.len() == PAGE);
     let next = last.and_then(|number| u32::try_from(number + 1).ok());
-    Ok((rows.iter().filter_map(|row| Some((number(row)?, schema.deals.hub_id(row)?))).collect(), next))
+    let own =
+        |row: &Value| Some(HubDeal { id: number(row)?, hub_id: schema.deals.hub_id(row)?, contact: contact_of(row) });
+    Ok((rows.iter().filter_map(own).collect(), next))
+}
+
+fn contact_of(deal: &Value) -> Option<u64> {
+    deal.get("contact_id").and_then(Value::as_str).and_then(query::number)
 }

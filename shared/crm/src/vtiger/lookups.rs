@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use stagedoor_engine::{PersonId, ShowKey};
 use stagedoor_model::Timestamp;
-use stagedoor_ports::{CrmError, CrmPage};
+use stagedoor_ports::{CrmError, CrmPage, HubDeal};
 
 use crate::vtiger::{
     changes,
@@ -90,7 +90,7 @@ impl Vtiger {
         Ok(CrmPage { bodies: bodies.collect(), next, ..CrmPage::default() })
     }
 
-    pub(super) async fn deals(&self, from: u32) -> Result<(Vec<(u64, String)>, Option<u32>), CrmError> {
+    pub(super) async fn deals(&self, from: u32) -> Result<(Vec<HubDeal>, Option<u32>), CrmError> {
         let schema = self.schema().await?;
         Ok(changes::deals_of_the_hub(&self.transport, &schema, from).await?)
     }
