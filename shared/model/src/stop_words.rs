@@ -43,8 +43,12 @@ pub fn stop_wish(text: &str, own: &BTreeSet<String>) -> StopWish {
     if is_spelled && begin.contains(&spelled) {
         return StopWish::Certain;
     }
-    let alone = ALONE.iter().any(|one| self::words(one).join(" ") == said);
+    let alone: Vec<String> = ALONE.iter().map(|one| self::words(one).join(" ")).collect();
     let is_short = without_signature(text).trim().chars().count() <= MAX_LENGTH && !text.contains('?');
+    // "Cancel 1234" is about an order.
+    let has_number = words.iter().any(|word| word.chars().all(|c| c.is_ascii_digit()));
+    let is_polite = is_short && !has_number && begins(&words, &alone, 0) && !is_plain;
+    let alone = alone.contains(&said) || is_polite;
     let bare: Vec<String> = BARE.iter().map(|one| self::words(one).join(" ")).collect();
     if alone || (is_short && (begins(&words, &begin, 1) || begins(&words, &bare, 0))) {
         return StopWish::Certain;

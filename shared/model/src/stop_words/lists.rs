@@ -166,7 +166,20 @@ pub(super) const BARE: &[&str] = &[
 ];
 
 /// Words that stop alone: in a sentence they are about something else.
-pub(super) const ALONE: &[&str] = &["cancel", "end", "quit", "revoke", "хватит", "спам", "spam"];
+pub(super) const ALONE: &[&str] = &[
+    "cancel",
+    "end",
+    "quit",
+    "revoke",
+    "unsub",
+    "хватит",
+    "отказ",
+    "остановить",
+    "спам",
+    "spam",
+    "не надо рекламы",
+    "без рекламы",
+];
 
 /// Words before and after them that change nothing.
 pub(super) const AROUND: &[&str] = &[
@@ -264,6 +277,9 @@ pub(super) const SMELLS: &[&str] = &[
     "отстан",
     "уведомления отключ",
     "спам",
+    "не надо рекламы",
+    "не нужна реклама",
+    "хватит реклам",
     "надоели",
     "прекратите",
     "удалите мо",

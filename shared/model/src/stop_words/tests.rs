@@ -72,6 +72,17 @@ fn a_short_message_that_begins_with_a_stop_word_stops() {
         "revoke",
         "stop2end",
         "cnjg",
+        "Хватит уже!",
+        "Хватит, пожалуйста",
+        "Cancel please",
+        "Quit, thanks",
+        "END, thank you",
+        "Отказ",
+        "Остановить",
+        "unsub",
+        "Не надо рекламы!",
+        "Хватит рекламы",
+        "это спам",
     ] {
         assert_eq!(wish(text), StopWish::Certain, "{text}");
     }
@@ -91,6 +102,7 @@ fn what_only_smells_of_it_is_for_a_manager() {
         "Слушайте, ну не надо мне больше писать каждый день",
         "Как отключить уведомления?",
         "remove me from the booking 17",
+        "Мне не нужна реклама, мне нужен билет",
     ] {
         assert_eq!(wish(text), StopWish::Doubtful, "{text}");
     }
@@ -103,6 +115,9 @@ fn what_is_about_something_else_stops_nothing() {
         "Cancel my order 1234",
         "The end of the show when",
         "хватит ли билетов на двоих",
+        "Хватит уже билетов на двоих",
+        "cancel 1234",
+        "Отказ от билета 17",
         "Остановка Стопкина где",
         "стоп-кран цена",
         "Здравствуйте",
