@@ -4,11 +4,14 @@
 //! in `secrets` (two while AWS changes it). A message that names another host than SNS's or another topic than ours is
 //! refused, even with a valid signature.
 
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde::Deserialize;
 use serde_json::Value;
-use stagedoor_model::{Body, Event, Identifier, LetterReported, MailMessageState, Timestamp, TopicOffered};
+use stagedoor_model::{Body, Event, Identifier, LetterReported, MailMessageState, Timestamp, TopicOffered, breakage};
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd, parse_json,
     read::{is_true, list, text},
@@ -185,13 +188,37 @@ impl Provider for Ses {
                 let event =
                     |(who, at, body): (Identifier, Timestamp, Body)| delivery.event(&[&id, who.value()], at, body);
                 let events = told.into_iter().map(event).collect();
-                NotUnderstood::unless_odd(whole, "an address of another shape", odd(&inner, &OPTIONAL), events)
+                NotUnderstood::unless_odd(
+                    whole,
+                    "an address or a topic of another shape",
+                    odd(&inner, &OPTIONAL),
+                    events,
+                )
             }
         }
     }
 }
 
 type Parsed = Vec<(Identifier, Timestamp, Body)>;
+
+/// The topics that somebody left with this change, and whether all topics could be read. `None` without preferences.
+/// The spelling differs: `OptOut` in the guide, `OPT_OUT` in the API.
+fn left_topics(inner: &Value) -> Option<(BTreeSet<String>, bool)> {
+    let read = |topic: &Value| {
+        let status = text(topic, "/subscriptionStatus")?.replace('_', "").to_lowercase();
+        let topic = text(topic, "/topicName")?;
+        matches!(status.as_str(), "optin" | "optout").then(|| (topic, status == "optout"))
+    };
+    let topics = |part: &str| -> Option<Vec<Option<(String, bool)>>> {
+        let list = inner.pointer(&format!("/subscription/{part}/topicSubscriptionStatus"))?.as_array()?;
+        Some(list.iter().map(read).collect())
+    };
+    let (now, before) = (topics("newTopicPreferences")?, topics("oldTopicPreferences").unwrap_or_default());
+    let are_read = now.len() >= before.len() && now.iter().all(Option::is_some);
+    let was_out: BTreeMap<String, bool> = before.into_iter().flatten().collect();
+    let left = now.into_iter().flatten().filter(|(topic, is_out)| *is_out && was_out.get(topic) != Some(&true));
+    Some((left.map(|(topic, _)| topic).collect(), are_read))
+}
 
 /// The readable part of a notification. The flag is true if that is all of it.
 fn told(inner: &Value, received: Timestamp) -> Option<(Parsed, bool)> {
@@ -274,7 +301,13 @@ fn told(inner: &Value, received: Timestamp) -> Option<(Parsed, bool)> {
             let one = |who: Identifier| (who.clone(), at("subscription"), unsubscribed(who, list.clone()));
             everybody()?.into_iter().map(one).collect()
         }
-        "Subscription" => vec![],
+        "Subscription" if breakage::is_on("left-topic-unheard") => vec![],
+        "Subscription" => {
+            let (left, are_read) = left_topics(inner)?;
+            whole.set(whole.get() && are_read);
+            let one = |who: Identifier| (who.clone(), at("subscription"), unsubscribed(who, left.clone()));
+            if left.is_empty() { vec![] } else { everybody()?.into_iter().map(one).collect() }
+        }
         _ => return None,
     };
     Some((told, whole.get()))
