@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::Value;
-use stagedoor_model::{Body, Event, Money, Payment, PaymentKind, PaymentReported, SourceName, Timestamp};
+use stagedoor_model::{Body, Event, Money, Payment, PaymentKind, PaymentReported, SourceName, Timestamp, breakage};
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, SecretShape, Shape, Source, Verified, VerifiedDelivery, odd,
     read::{id, second, text},
@@ -39,10 +39,10 @@ const OPTIONAL: Shape = Shape {
         "data/object/charge",
         "data/object/latest_charge",
     ],
-    numbers: &["created"],
+    numbers: &["created", "data/object/amount", "data/object/amount_captured"],
     instants: &[],
     lists: &[],
-    flags: &[],
+    flags: &["data/object/captured"],
 };
 
 struct Stripe {
@@ -84,7 +84,7 @@ impl Provider for Stripe {
         let reported = match kind.as_str() {
             "checkout.session.completed" | "checkout.session.async_payment_succeeded" => self.session(object, at)?,
             "payment_intent.succeeded" => self.intent(object, at)?,
-            "charge.refunded" => Some(self.returned(object, at)?),
+            "charge.refunded" => self.returned(object, at)?,
             "refund.failed" | "charge.refund.updated" | "refund.updated" => self.refund(object, at)?,
             "charge.dispute.created" => Some(self.dispute(object, at, PaymentKind::Disputed)?),
             "charge.dispute.closed" => self.closed(object, at)?,
@@ -150,10 +150,21 @@ impl Stripe {
         self.reported(intent, id(intent, "/id"), amount, at, PaymentKind::Received).map(Some)
     }
 
-    /// Reports the sum of all refunds of a charge so far. A new report replaces the last one.
-    fn returned(&self, charge: &Value, at: Timestamp) -> Result<PaymentReported, NotUnderstood> {
+    /// Reports the sum of all refunds of a charge so far. A new report replaces the last one. Stripe also counts the
+    /// part of a hold that was never captured, which no buyer paid.
+    fn returned(&self, charge: &Value, at: Timestamp) -> Result<Option<PaymentReported>, NotUnderstood> {
+        if charge.pointer("/captured").and_then(Value::as_bool) == Some(false) {
+            return Ok(None);
+        }
         let payment = id(charge, "/id").map(|charge| returned_of(&charge));
-        self.reported(charge, payment, money(charge, "/amount_refunded")?, at, PaymentKind::Returned)
+        let mut returned = money(charge, "/amount_refunded")?;
+        if let (Ok(held), Ok(captured)) = (money(charge, "/amount"), money(charge, "/amount_captured"))
+            && !breakage::is_on("released-hold-is-refund")
+        {
+            let released = held.minor.saturating_sub(captured.minor).max(0);
+            returned.minor = returned.minor.saturating_sub(released).max(0);
+        }
+        self.reported(charge, payment, returned, at, PaymentKind::Returned).map(Some)
     }
 
     /// Reports only a failed refund. For all other refunds the charge reports.
@@ -211,11 +222,18 @@ fn returned_of(charge: &str) -> String {
     format!("{charge}/refunded")
 }
 
-/// An amount. Stripe gives amounts in minor units (docs.stripe.com/currencies).
+/// An amount. Stripe gives amounts in minor units (docs.stripe.com/currencies). Three currencies are special: the
+/// króna and the shilling come in hundredths that they do not have, the ariary comes without its fifths.
 fn money(object: &Value, path: &str) -> Result<Money, NotUnderstood> {
     let currency = text(object, "/currency").unwrap_or_default().to_uppercase();
     // Minor units are whole numbers.
     let whole = |it: &Value| it.as_i64().or_else(|| it.as_str()?.trim().parse().ok());
     let minor = object.pointer(path).and_then(whole).ok_or(NotUnderstood::from("no amount"))?;
+    let minor = match currency.as_str() {
+        "ISK" | "UGX" if minor % 100 == 0 => minor / 100,
+        "ISK" | "UGX" => return Err("amount: a fraction of a currency without fractions".into()),
+        "MGA" => minor.saturating_mul(100),
+        _ => minor,
+    };
     Money::from_minor(minor, &currency).map_err(|error| NotUnderstood::new(format!("amount: {error}")))
 }
