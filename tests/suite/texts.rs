@@ -179,6 +179,7 @@ const RUSSIAN_WORDS: &[(&str, &str)] = &[
     ("shared/model/src/stop_words/lists.rs", "stop words"),
     ("shared/model/src/token.rs", "words that a link fills in"),
     ("shared/testkit", "the pretended fans"),
+    ("shared/webhook/src/read.rs", "words of boxes in forms"),
 ];
 
 /// The code of a file without comments and without its tests.

@@ -16,7 +16,7 @@ use stagedoor_model::{
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
     contact_identifiers, lenient,
-    read::{is_nothing, is_true, text},
+    read::{is_nothing, text, yes_or_no},
     signature::{Encoding, HmacScheme},
 };
 
@@ -207,7 +207,10 @@ impl Woocommerce {
             return Err("JSON of another shape: id".into());
         }
         let is_odd = |meta: &Meta| meta.key.starts_with(MARKS) && mark(meta).is_none() && !is_nothing(&meta.value);
-        lost.extend(payload.meta_data.iter().any(is_odd).then(|| "meta_data".to_owned()));
+        let is_consent = |meta: &Meta| self.options.consent_key.as_ref() == Some(&meta.key);
+        let is_unclear = |meta: &Meta| is_consent(meta) && yes_or_no(&meta.value).is_none() && !is_nothing(&meta.value);
+        let is_lost = |meta: &Meta| is_odd(meta) || is_unclear(meta);
+        lost.extend(payload.meta_data.iter().any(is_lost).then(|| "meta_data".to_owned()));
         let identifiers = self.identifiers(&payload);
         let (id, at, placed_at) = (payload.id.clone(), payload.date_modified_gmt, payload.date_created_gmt);
         let order =
@@ -245,7 +248,7 @@ impl Woocommerce {
     /// The buyer's consent. A box that was left empty is no withdrawal.
     fn consent(&self, payload: &OrderPayload, identifiers: &BTreeSet<Identifier>) -> Option<Body> {
         let key = self.options.consent_key.as_deref()?;
-        let is_given = payload.meta_data.iter().any(|meta| meta.key == key && is_true(&meta.value, ""));
+        let is_given = payload.meta_data.iter().any(|meta| meta.key == key && yes_or_no(&meta.value) == Some(true));
         let emails: BTreeSet<_> = identifiers.iter().filter(|one| one.kind() == Kind::Email).cloned().collect();
         let is_given = is_given && !emails.is_empty();
         is_given.then(|| Body::ConsentRecorded(ConsentRecorded::given(emails, Channel::Email, "checkout")))

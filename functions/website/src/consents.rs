@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 use stagedoor_model::{Channel, ConsentClaim, MARKETING, breakage};
+use stagedoor_webhook::read::yes_or_no;
 
 use crate::plain::plain;
 
@@ -145,23 +146,7 @@ pub fn given(value: &Value) -> Option<bool> {
     if breakage::is_on("consents-of-one-shape") {
         return value.as_bool();
     }
-    match scalar(value)?.to_lowercase().as_str() {
-        "true" | "1" | "1.0" | "yes" | "y" | "on" | "ok" | "given" | "checked" | "agree" | "agreed" | "да"
-        | "согласен" | "согласна" => Some(true),
-        "false"
-        | "0"
-        | "0.0"
-        | "no"
-        | "n"
-        | "off"
-        | "unchecked"
-        | "withdrawn"
-        | "нет"
-        | "отказ"
-        | "не согласен"
-        | "не согласна" => Some(false),
-        _ => None,
-    }
+    yes_or_no(&Value::String(scalar(value)?))
 }
 
 fn channel(name: &str) -> Option<Channel> {

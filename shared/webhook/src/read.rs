@@ -43,6 +43,33 @@ fn float_or_whole(text: &str) -> Option<i64> {
     text.parse().ok().or_else(|| Some(float()? as i64))
 }
 
+/// What a box of a form says: yes or no. `None` for anything else, because consent is never guessed.
+pub fn yes_or_no(value: &Value) -> Option<bool> {
+    let said = match value {
+        Value::Bool(said) => return Some(*said),
+        Value::String(text) => text.trim().to_lowercase(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    match said.as_str() {
+        "true" | "1" | "1.0" | "yes" | "y" | "on" | "ok" | "given" | "checked" | "agree" | "agreed" | "да"
+        | "согласен" | "согласна" => Some(true),
+        "false"
+        | "0"
+        | "0.0"
+        | "no"
+        | "n"
+        | "off"
+        | "unchecked"
+        | "withdrawn"
+        | "нет"
+        | "отказ"
+        | "не согласен"
+        | "не согласна" => Some(false),
+        _ => None,
+    }
+}
+
 /// True for `true`, 1, and the texts `true`, `1` and `yes`.
 pub fn is_true(value: &Value, pointer: &str) -> bool {
     match value.pointer(pointer) {
