@@ -41,10 +41,11 @@ pub(crate) fn fill_fact(text: &str, place: &str, fact: Option<&str>) -> String {
         for digit in '0'..='9' {
             text = text.replace(&format!(" {place}, {digit}"), &format!(" {digit}"));
         }
-        if word.is_empty() {
-            text = text.replace(&format!("{place}, "), "");
-        }
-        text = text.replace(&format!(" {place}"), "").replace(&place, "");
+        text = match word.is_empty() {
+            true => text.replace(&format!("{place}, "), "").replace(&format!(" {place}"), "").replace(&place, ""),
+            // A word may end like this one: "again {city}".
+            false => text.replace(&format!(" {place}"), ""),
+        };
     }
     text.trim_start().to_owned()
 }
@@ -99,6 +100,8 @@ mod tests {
             ("See you soon, in {city}.", "See you soon."),
             ("Концерт в городе {city}.", "Концерт."),
             ("Концерт в городе {city}, на который у вас билет", "Концерт, на который у вас билет"),
+            ("Garden is on again {city}", "Garden is on again"),
+            ("Новгород {city}", "Новгород"),
             ("Your show in {city}, Garden, is off", "Your show, Garden, is off"),
         ] {
             assert_eq!(fill_fact(text, "{city}", None), without);
