@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use jiff::SignedDuration;
 use stagedoor_model::{Body, ContactChanged, Event, EventId, SECOND_CRM, SourceName, Timestamp};
 use stagedoor_ports::{Crm, Store, SystemClock};
+use stagedoor_sandbox::{Fault, FaultKind};
 use stagedoor_sync::{CrmAccount, FlushMode, Sync};
 use stagedoor_testkit::free_port;
 use stagedoor_tests::{
@@ -193,6 +195,34 @@ async fn a_contact_that_a_manager_adds_in_one_is_the_same_person_in_the_other() 
         assert_eq!(first.store.totals().await.expect("totals").people, 1, "added in {source}");
         assert_eq!(first.counts().0 + second.counts().0, 1, "one contact is made for {source}'s");
     }
+}
+
+#[tokio::test]
+async fn a_row_in_the_second_is_not_made_again_before_it_was_asked_for() {
+    // amoCRM looks for no contact before it makes one.
+    let (mut first, second) = (Account::of(Which::Vtiger).await, Account::of(Which::Amo).await);
+    let invoicing = second.sync.catalog.invoicing.clone();
+    first.sync.second = Some(CrmAccount { crm: Arc::clone(&second.crm), invoicing, currency: None });
+    let anna = ["phone:+79161110001"];
+    assert!(first.sync.handle(vec![crate::crashes::order(1, &anna)]).await.is_empty());
+    first.reconcile().await;
+    let names = BTreeSet::from([anna[0].parse().expect("an identifier")]);
+    let owner = *first.store.resolve(&names).await.expect("owners").owners.values().next().expect("an owner");
+    let states = first.store.crm_states(&BTreeSet::from([owner])).await.expect("states");
+    let contact = states[&owner].second.as_ref().and_then(|second| second.contact.id).expect("a contact");
+    // A manager deleted the contact and restored it, and the hub heard of the first alone.
+    let source = SourceName::new(SECOND_CRM).expect("a name");
+    let bought = crate::crashes::order(5, &anna);
+    let died = bought.time - SignedDuration::from_secs(2);
+    assert!(first.sync.handle(vec![crate::hub_ids::deletion(&source, contact, died)]).await.is_empty());
+    // The one answer fails that would tell it.
+    let calls = "GET /api/v4/contacts".to_owned();
+    second.fault(Fault { kind: FaultKind::Broken, calls, after: 0, times: 4, milliseconds: 0 });
+    assert!(first.sync.handle(vec![bought]).await.is_empty());
+    let round = first.sync.reconcile(FlushMode::Everything).await.expect("a round");
+    assert_eq!(round.left, 1, "they wait for the second CRM");
+    first.reconcile().await;
+    assert_eq!((first.counts().0, second.counts().0), (1, 1), "{:?}", second.picture());
 }
 
 #[tokio::test]

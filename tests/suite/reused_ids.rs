@@ -16,6 +16,7 @@ crate::promises!(
     a_webhook_of_an_id_that_is_given_again_welds_no_strangers,
     a_managers_contact_under_an_id_that_is_given_again_welds_no_strangers,
     a_contact_that_a_manager_rewrites_stays_theirs,
+    a_buyer_who_was_made_from_a_contact_stays_themselves_when_its_id_is_given_again,
 );
 
 async fn owner(account: &Account, name: &str) -> Option<PersonId> {
@@ -122,4 +123,34 @@ async fn a_contact_that_a_manager_rewrites_stays_theirs(which: Which) {
         account.reconcile().await;
     }
     assert_eq!(owner(&account, "email:new@example.org").await, Some(person));
+}
+
+async fn a_buyer_who_was_made_from_a_contact_stays_themselves_when_its_id_is_given_again(which: Which) {
+    let (anna, boris) = ("email:a0@example.org", "email:b0@example.org");
+    let account = Account::of(which).await;
+    account.crm.set_up().await.expect("set up");
+    let by_manager = |name: &str, email: &str| ContactDraft {
+        phones: vec![],
+        emails: vec![email.trim_start_matches("email:").to_owned()],
+        ..contact(name, "")
+    };
+    let first = done(account.crm.apply(Writes::CreateContacts(&[by_manager("Анна", anna)])).await)[0];
+    assert!(account.sync.handle(vec![told(which, first, &[anna], BEFORE, None, "first")]).await.is_empty());
+    assert!(account.sync.handle(vec![order(1, &[anna])]).await.is_empty());
+    account.reconcile().await;
+    let before = owner(&account, anna).await;
+    let account = account.emptied(which).await;
+    account.crm.set_up().await.expect("set up");
+    let again = done(account.crm.apply(Writes::CreateContacts(&[by_manager("Борис", boris)])).await)[0];
+    assert_eq!(again, first, "the CRM gives its ids again");
+    assert!(account.sync.handle(vec![told(which, again, &[boris], AFTER, None, "second")]).await.is_empty());
+    for buyer in [anna, boris] {
+        assert!(account.sync.handle(vec![order(if buyer == anna { 2 } else { 3 }, &[buyer])]).await.is_empty());
+        account.reconcile().await;
+    }
+    let after = (owner(&account, anna).await, owner(&account, boris).await);
+    assert_eq!(after.0, before, "the buyer is who they were");
+    assert_ne!(after.1, before);
+    assert_eq!(account.contacts().len(), 2, "{:?}", account.picture());
+    assert_eq!(account.store.totals().await.expect("totals").people, 2);
 }

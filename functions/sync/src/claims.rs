@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::{ContactState, CrmState, DealState, Person, PersonId, bearer_of, is_given_again};
-use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey, breakage};
+use stagedoor_model::{Fact, Identifier, Kind, Record, breakage};
 use stagedoor_ports::{Commit, PortError, Saved, Versioned};
 
 use crate::{Sync, fold::Known, run::SyncRun};
@@ -152,25 +152,7 @@ impl Sync {
 /// Takes a row of the CRM away from a person. Returns the identifiers that went with it, without the row's own.
 pub(crate) fn without_row(person: &mut Person, row: &Identifier) -> BTreeSet<Identifier> {
     let before: BTreeSet<Identifier> = person.identifiers().into_iter().cloned().collect();
-    let is_mirror = |fact: &Fact| matches!(fact, Fact::CrmContact { .. } | Fact::CrmLead { .. });
-    let gone: BTreeSet<RecordKey> = person
-        .records
-        .iter()
-        .filter(|(_, record)| is_mirror(&record.fact) && record.identifiers.contains(row))
-        .map(|(key, _)| key.clone())
-        .collect();
-    // For people known only from the CRM, the row is gone, and the facts stay if nothing else does, or if the person
-    // was made from them.
-    let is_known_elsewhere = person.records.values().any(|record| !is_mirror(&record.fact));
-    let is_all = gone.len() == person.records.len();
-    let stays = |key: &RecordKey| is_all || !is_known_elsewhere && *key == person.origin;
-    person.records.retain(|key, _| !gone.contains(key) || stays(key));
-    for record in person.records.values_mut().filter(|record| gone.contains(&record.key)) {
-        record.identifiers.remove(row);
-        if let Fact::CrmContact { deleted, .. } | Fact::CrmLead { deleted, .. } = &mut record.fact {
-            *deleted = true;
-        }
-    }
+    person.forget_row(row);
     let after: BTreeSet<Identifier> = person.identifiers().into_iter().cloned().collect();
     before.difference(&after).filter(|one| one.kind().is_strong() && *one != row).cloned().collect()
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use stagedoor_engine::{Catalog, Pending, Person, PersonId, next_turn, plan};
+use stagedoor_engine::{Catalog, Pending, Person, PersonId, Plan, next_turn, plan};
 use stagedoor_model::{SECOND_CRM, Timestamp, breakage};
 use stagedoor_ports::{Dirty, PortError, WriteOutcome, Writes, read_withdrawals};
 use tokio::time::Instant;
@@ -85,18 +85,20 @@ impl Sync {
         let draft = |(id, person_run): (&PersonId, &PersonRun)| {
             let (person, mut link) =
                 (person_run.person.seen_by(self.scope), person_run.link.second.clone().unwrap_or_default());
+            // A row of theirs may have been restored, and the CRM did not answer.
+            let waits = first.second_waiting.contains(id);
             let mut is_news = link.remember_values(&person)
                 | link.remember_rows(&person, &catalog)
-                | link.renew_deleted(&person, &catalog)
+                | (!waits && link.renew_deleted(&person, &catalog))
                 | link.count_first_contact(&person);
             // Tasks about money are as old in this CRM as in the first.
             is_news |= std::mem::replace(&mut link.unmatched, person_run.link.unmatched.clone()) != link.unmatched;
-            let plan = plan(&person, &link, &catalog, first.at);
-            if is_news | link.release_held(&plan) {
+            let plan = if waits { Plan::default() } else { plan(&person, &link, &catalog, first.at) };
+            if is_news | (!waits && link.release_held(&plan)) {
                 learnt.push((*id, (*link).clone()));
             }
             let late = link.awaits_rows();
-            let open = plan.len() + usize::from(late);
+            let open = plan.len() + usize::from(late) + usize::from(waits);
             let (mark, tries, trace) = (person_run.mark.clone(), person_run.tries, person_run.trace.clone());
             let version = person_run.version;
             (
@@ -105,7 +107,7 @@ impl Sync {
                     version,
                     mark,
                     tries,
-                    failed: false,
+                    failed: waits,
                     person,
                     link: *link,
                     plan,
@@ -137,6 +139,7 @@ impl Sync {
             at: first.at,
             until: first.until,
             beneath: Some(Arc::clone(first)),
+            second_waiting: BTreeSet::new(),
             scope: self.scope,
         };
         let last_sent = self.push(&sync_run, pace).await;
@@ -171,10 +174,13 @@ impl Sync {
         let catalog = self.catalog().await?;
         let Asked { mut is_stale, mut waiting, doubted, mut trouble } = self.hear_restored(&dirty, &catalog).await?;
         let mut heard = vec![self.hear_moves(&dirty).await?];
-        let mut second_doubted = BTreeSet::new();
+        let (mut second_doubted, mut second_waiting) = (BTreeSet::new(), BTreeSet::new());
         if let Some(second) = self.second() {
             let asked = second.hear_restored(&dirty, &catalog).await?;
             (is_stale, second_doubted) = (is_stale | asked.is_stale, asked.doubted);
+            // They wait in the second CRM alone.
+            second_waiting = asked.waiting;
+            second_waiting.retain(|_| !breakage::is_on("unasked-row-remade-in-second"));
             heard.push(second.hear_moves(&dirty).await?);
         }
         for asked in heard {
@@ -247,6 +253,7 @@ impl Sync {
             at,
             until,
             beneath: None,
+            second_waiting,
             scope: "",
         });
         let pushed = self.push_all(&sync_run, &catalog, pace, idle).await;

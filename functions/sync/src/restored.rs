@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
-use stagedoor_engine::{Catalog, Person, PersonId};
+use stagedoor_engine::{Catalog, Person, PersonId, is_forgotten};
 use stagedoor_model::{Body, Event, EventId, Fact, LeadChanged, SECOND_CRM, SourceName, Timestamp, breakage};
 use stagedoor_ports::{Changes, CrmError, Dirty, Gone, PortError, SeenDeal};
 
@@ -38,7 +38,8 @@ pub(crate) fn gone_rows(person: &Person) -> BTreeSet<Gone> {
 
 /// The same rows with the time at which each was deleted.
 fn died(person: &Person) -> BTreeMap<Gone, Timestamp> {
-    let gone = person.records.values().filter_map(|record| match record.fact {
+    let known = person.records.values().filter(|record| !is_forgotten(record));
+    let gone = known.filter_map(|record| match record.fact {
         Fact::CrmContact { contact, deleted: true, changed_at, .. } => Some((Gone::Contact(contact), changed_at)),
         Fact::CrmLead { lead, deleted: true, changed_at, .. } => Some((Gone::Deal(lead), changed_at)),
         _ => None,

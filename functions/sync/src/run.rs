@@ -99,6 +99,9 @@ pub(crate) struct SyncRun {
     pub until: Option<Instant>,
     /// The first CRM's run, if this is the run of the second CRM. New facts are saved with it.
     pub beneath: Option<Arc<SyncRun>>,
+    /// People for whom nothing may be made in the second CRM now. A row of theirs there may have been restored, and
+    /// could not be asked for.
+    pub second_waiting: BTreeSet<PersonId>,
     /// Namespace of this CRM's record ids. Empty for the first CRM.
     pub scope: &'static str,
 }

@@ -83,12 +83,9 @@ impl CrmState {
         let rows =
             |deal: &DealState| deal.id.iter().chain(&deal.doubles).chain(&deal.closed).copied().collect::<Vec<_>>();
         let mut known: BTreeSet<u64> = self.deals.values().flat_map(rows).collect();
-        for (lead, show) in person
-            .records
-            .values()
-            .filter_map(|record| own_deal(&self.other_ids, &record.fact, person))
-            .collect::<Vec<_>>()
-        {
+        let own = person.records.values().filter_map(|record| own_deal(&self.other_ids, &record.fact, person));
+        // Of several new deals the oldest one counts. The keys of the records are in the order of texts.
+        for (lead, show) in own.collect::<BTreeMap<u64, ShowKey>>() {
             if !known.insert(lead) {
                 continue;
             }

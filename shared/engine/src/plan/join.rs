@@ -9,11 +9,15 @@ use super::{ContactState, CrmState, DealState, InvoiceState, Pending};
 use crate::PersonId;
 
 impl Pending {
-    /// Joins two pending calls. What they sent is dropped, because a row that is found may come from either call.
+    /// Joins two pending calls. A row that is found may come from either call. So values and name are dropped, and the
+    /// row may show the orders of both.
     fn join(self, other: Self) -> Self {
-        let Self { at, late_until, values: _, named: _, marketed, orders: _, paid_orders: _ } = other;
+        let Self { at, late_until, values: _, named: _, marketed, mut orders, paid_orders } = other;
         let marketed = self.marketed || marketed;
-        Self { late_until: self.late_until.max(late_until), marketed, ..Self::since(self.at.min(at)) }
+        orders.extend(self.orders);
+        let paid_orders = self.paid_orders.intersection(&paid_orders).cloned().collect();
+        let late_until = self.late_until.max(late_until);
+        Self { late_until, marketed, orders, paid_orders, ..Self::since(self.at.min(at)) }
     }
 }
 
