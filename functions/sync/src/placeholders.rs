@@ -44,10 +44,22 @@ pub(crate) fn fill_fact(text: &str, place: &str, fact: Option<&str>) -> String {
         text = match word.is_empty() {
             true => text.replace(&format!("{place}, "), "").replace(&format!(" {place}"), "").replace(&place, ""),
             // A word may end like this one: "again {city}".
-            false => text.replace(&format!(" {place}"), ""),
+            false => without_words(&text.replace(&format!(" {place}"), ""), &place),
         };
     }
     text.trim_start().to_owned()
+}
+
+/// Removes words that no letter and no digit stands before.
+fn without_words(text: &str, words: &str) -> String {
+    let mut left = String::new();
+    for (index, part) in text.split(words).enumerate() {
+        if index > 0 && left.chars().last().is_some_and(char::is_alphanumeric) {
+            left.push_str(words);
+        }
+        left.push_str(part);
+    }
+    left
 }
 
 /// A text that begins with the fact begins with what follows it.
@@ -102,6 +114,8 @@ mod tests {
             ("Концерт в городе {city}, на который у вас билет", "Концерт, на который у вас билет"),
             ("Garden is on again {city}", "Garden is on again"),
             ("Новгород {city}", "Новгород"),
+            ("«in {city}»", "«»"),
+            ("Ждём!\nв городе {city}", "Ждём!\n"),
             ("Your show in {city}, Garden, is off", "Your show, Garden, is off"),
         ] {
             assert_eq!(fill_fact(text, "{city}", None), without);

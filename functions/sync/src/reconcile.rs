@@ -161,7 +161,9 @@ impl Sync {
         let mut report = first.report();
         (report.rows, report.rejected) = (report.rows + own.rows, report.rejected + own.rejected);
         let second = |reason: String| if reason == ELSEWHERE { reason } else { format!("second CRM: {reason}") };
-        report.unavailable = report.unavailable.take().or(own.unavailable.map(second));
+        let unasked = || "second CRM: it does not say which deleted rows were restored".to_owned();
+        let unasked = (!first.second_waiting.is_empty()).then(unasked);
+        report.unavailable = report.unavailable.take().or(own.unavailable.map(second)).or(unasked);
         Ok(())
     }
 

@@ -162,7 +162,8 @@ impl Stripe {
             && !breakage::is_on("released-hold-is-refund")
         {
             let released = held.minor.saturating_sub(captured.minor).max(0);
-            returned.minor = returned.minor.saturating_sub(released).max(0);
+            // A smaller sum cannot hold it.
+            returned.minor = if returned.minor >= released { returned.minor - released } else { returned.minor };
         }
         self.reported(charge, payment, returned, at, PaymentKind::Returned).map(Some)
     }

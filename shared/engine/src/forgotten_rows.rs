@@ -28,8 +28,11 @@ impl Person {
             let Some(mut record) = self.records.remove(&key) else { continue };
             if is_all || !is_known_elsewhere && key == self.origin {
                 record.identifiers.remove(row);
-                if let Fact::CrmContact { deleted, .. } | Fact::CrmLead { deleted, .. } = &mut record.fact {
-                    *deleted = true;
+                // The number is another row's now, and what is said of that row is none of theirs.
+                if let Fact::CrmContact { deleted, contact: number, hub_id, .. }
+                | Fact::CrmLead { deleted, lead: number, hub_id, .. } = &mut record.fact
+                {
+                    (*deleted, *number, *hub_id) = (true, 0, None);
                 }
                 record.key = RecordKey(format!("{}{FORGOTTEN}", key.0));
                 moved.insert(key, Some(record.key.clone()));

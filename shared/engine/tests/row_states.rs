@@ -5,8 +5,8 @@ mod world;
 use std::collections::BTreeSet;
 
 use stagedoor_engine::record_of;
-use stagedoor_model::{Body, ContactChanged, Event, EventId, Fact, Identifier, LeadChanged, Record};
-use world::{at, phone, source};
+use stagedoor_model::{Body, ContactChanged, Event, EventId, Fact, Identifier, Kind, LeadChanged, Record};
+use world::{World, at, phone, source};
 
 fn told(second: i64, body: Body) -> Record {
     let id = EventId::derive(&source(), &["told", &second.to_string()]);
@@ -87,4 +87,21 @@ fn a_restore_that_is_told_late_takes_back_no_later_move_of_a_deal() {
     // A move before the deletion does not outlive it.
     let restored = joined(&moved, &deal(9, false, Some(0), Some(5)));
     assert!(matches!(restored.fact, Fact::CrmLead { by: Some(0), .. }), "{:?}", restored.fact);
+}
+
+#[test]
+fn a_forgotten_row_says_nothing_of_the_row_that_has_its_number_now() {
+    let mut world = World::default();
+    world.deliver(vec![contact(2, false, "Anna", &[phone(1)], None)]);
+    let row = Identifier::opaque(Kind::CrmContact, "", "77").expect("a row");
+    let anna = world.people.values_mut().next().expect("Anna");
+    let id = anna.id;
+    anna.forget_row(&row);
+    world.owners.remove(&row);
+    // The contact is hers after all.
+    world.deliver(vec![contact(4, false, "Anna", &[phone(1)], None)]);
+    let anna = &world.people[&id];
+    assert_eq!((world.people.len(), anna.contacts()), (1, [77].into()));
+    let gone = |record: &&Record| matches!(record.fact, Fact::CrmContact { contact: 77, deleted: true, .. });
+    assert!(!anna.records.values().any(|record| gone(&record)), "nothing says that contact 77 is deleted");
 }

@@ -12,7 +12,7 @@ use crate::breakage;
 
 mod lists;
 
-use lists::{AFTER_STOP, ALONE, AROUND, BARE, BEFORE_STOP, BEGIN, OWN, SMELLS};
+use lists::{AFTER_STOP, ALONE, ALONE_UNASKED, AROUND, BARE, BEFORE_STOP, BEGIN, OWN, POLITE, SMELLS};
 
 /// What a message says about being written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +47,11 @@ pub fn stop_wish(text: &str, own: &BTreeSet<String>) -> StopWish {
     let is_short = without_signature(text).trim().chars().count() <= MAX_LENGTH && !text.contains('?');
     // "Cancel 1234" is about an order.
     let has_number = words.iter().any(|word| word.chars().all(|c| c.is_ascii_digit()));
-    let is_polite = is_short && !has_number && begins(&words, &alone, 0) && !is_plain;
+    let polite: Vec<String> = POLITE.iter().map(|one| folded(one)).collect();
+    let rest: Vec<&str> = words.iter().filter(|word| !polite.contains(word)).map(String::as_str).collect();
+    let rest = rest.join(" ");
+    let unasked = ALONE_UNASKED.iter().any(|one| self::words(one).join(" ") == rest);
+    let is_polite = is_short && !has_number && (unasked || alone.contains(&rest)) && !is_plain;
     let alone = alone.contains(&said) || is_polite;
     let bare: Vec<String> = BARE.iter().map(|one| self::words(one).join(" ")).collect();
     if alone || (is_short && (begins(&words, &begin, 1) || begins(&words, &bare, 0))) {

@@ -166,20 +166,23 @@ pub(super) const BARE: &[&str] = &[
 ];
 
 /// Words that stop alone: in a sentence they are about something else.
-pub(super) const ALONE: &[&str] = &[
-    "cancel",
-    "end",
-    "quit",
-    "revoke",
+pub(super) const ALONE: &[&str] = &["cancel", "end", "quit", "revoke", "хватит", "спам", "spam"];
+
+/// Others of the kind, which ask something with a question mark.
+pub(super) const ALONE_UNASKED: &[&str] = &[
     "unsub",
-    "хватит",
     "отказ",
     "остановить",
-    "спам",
-    "spam",
+    "это спам",
     "не надо рекламы",
     "без рекламы",
+    "хватит рекламы",
+    "хватит рассылок",
 ];
+
+/// Words beside them that change nothing. "На всех хватит" is about tickets, so other words count.
+pub(super) const POLITE: &[&str] =
+    &["пожалуйста", "спасибо", "уже", "здравствуйте", "привет", "please", "thanks", "thank", "you", "hello", "hi"];
 
 /// Words before and after them that change nothing.
 pub(super) const AROUND: &[&str] = &[
