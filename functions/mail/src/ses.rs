@@ -216,8 +216,10 @@ fn left_topics(inner: &Value) -> Option<(BTreeSet<String>, bool)> {
     let (now, before) = (topics("newTopicPreferences")?, topics("oldTopicPreferences").unwrap_or_default());
     let are_read = now.len() >= before.len() && now.iter().all(Option::is_some);
     let was_out: BTreeMap<String, bool> = before.into_iter().flatten().collect();
-    // A topic that was not told before is at its default if the person joins another one now.
-    let joins = now.iter().flatten().any(|(topic, is_out)| !is_out && was_out.get(topic) != Some(&false));
+    // A topic that is told for the first time is at its default if the person joins another one now. Without the
+    // earlier preferences it counts as left.
+    let joins = !was_out.is_empty()
+        && now.iter().flatten().any(|(topic, is_out)| !is_out && was_out.get(topic) != Some(&false));
     let is_left = |topic: &String| was_out.get(topic).map_or(!joins, |was_out| !was_out);
     let left = now.into_iter().flatten().filter(|(topic, is_out)| *is_out && is_left(topic));
     Some((left.map(|(topic, _)| topic).collect(), are_read))
