@@ -210,7 +210,7 @@ async fn a_row_in_the_second_is_not_made_again_before_it_was_asked_for() {
     let owner = *first.store.resolve(&names).await.expect("owners").owners.values().next().expect("an owner");
     let states = first.store.crm_states(&BTreeSet::from([owner])).await.expect("states");
     let contact = states[&owner].second.as_ref().and_then(|second| second.contact.id).expect("a contact");
-    // A manager deleted the contact and restored it, and the hub heard of the first alone.
+    // A manager deleted the contact and restored it. The hub heard of the deletion, and not of the restore.
     let source = SourceName::new(SECOND_CRM).expect("a name");
     let bought = crate::crashes::order(5, &anna);
     let died = bought.time - SignedDuration::from_secs(2);

@@ -216,8 +216,8 @@ fn left_topics(inner: &Value) -> Option<(BTreeSet<String>, bool)> {
     let (now, before) = (topics("newTopicPreferences")?, topics("oldTopicPreferences").unwrap_or_default());
     let are_read = now.len() >= before.len() && now.iter().all(Option::is_some);
     let was_out: BTreeMap<String, bool> = before.into_iter().flatten().collect();
-    // A topic that is told for the first time is at its default if the person joins another one now. Without the
-    // earlier preferences it counts as left.
+    // Somebody who joins one topic may get the defaults of others, which the earlier preferences do not name. Nobody
+    // left those. Without any earlier preferences, each topic that is out counts as left.
     let joins = !was_out.is_empty()
         && now.iter().flatten().any(|(topic, is_out)| !is_out && was_out.get(topic) != Some(&false));
     let is_left = |topic: &String| was_out.get(topic).map_or(!joins, |was_out| !was_out);

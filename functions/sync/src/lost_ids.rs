@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use stagedoor_engine::{PersonId, ShowKey, bearer_of};
-use stagedoor_model::{Identifier, Kind, breakage};
+use stagedoor_model::{Identifier, Kind, Record, breakage};
 use stagedoor_ports::{HubDeal, PortError};
 
 use crate::Sync;
@@ -27,9 +27,7 @@ impl Sync {
             let owner = owners.get(&contact)?;
             let is_owner = |id: PersonId, merged: &BTreeSet<PersonId>| id == *owner || merged.contains(owner);
             let person = &people.iter().find(|one| is_owner(one.value.id, &one.value.merged_ids))?.value;
-            let bears = |record: &stagedoor_model::Record| {
-                record.identifiers.contains(&contact) && bearer_of(record) == Some(lost)
-            };
+            let bears = |record: &Record| record.identifiers.contains(&contact) && bearer_of(record) == Some(lost);
             let show = ShowKey(deal.hub_id.split_once('|')?.1.to_owned());
             let show = self.catalog.current(&show).cloned().unwrap_or(show);
             let own = links.get(&person.id).and_then(|link| self.own(link));

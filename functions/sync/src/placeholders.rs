@@ -17,6 +17,32 @@ const FRAMES: [(&str, &str, &str); 8] = [
     (", ", "", ""),
 ];
 
+/// How a date or a time begins.
+const DATES: [&str; 22] = [
+    "0",
+    "1",
+    "2",
+    "3",
+    "4",
+    "5",
+    "6",
+    "7",
+    "8",
+    "9",
+    "January ",
+    "February ",
+    "March ",
+    "April ",
+    "May ",
+    "June ",
+    "July ",
+    "August ",
+    "September ",
+    "October ",
+    "November ",
+    "December ",
+];
+
 /// Fills in the name, or removes its placeholder with the comma before it. A name that is not plain is left out.
 pub(crate) fn fill_name(text: &str, name: Option<&str>) -> String {
     match name.and_then(name_for_messages) {
@@ -38,8 +64,8 @@ pub(crate) fn fill_fact(text: &str, place: &str, fact: Option<&str>) -> String {
             text = text.replace(&format!("{before}{place}{after}"), left);
         }
         // A comma before a date or a time belonged to the fact.
-        for digit in '0'..='9' {
-            text = text.replace(&format!(" {place}, {digit}"), &format!(" {digit}"));
+        for date in DATES {
+            text = text.replace(&format!(" {place}, {date}"), &format!(" {date}"));
         }
         text = match word.is_empty() {
             true => text.replace(&format!("{place}, "), "").replace(&format!(" {place}"), "").replace(&place, ""),
@@ -108,6 +134,7 @@ mod tests {
             ("Код на «Сад» в городе {city}: 15", "Код на «Сад»: 15"),
             ("The code for Garden in {city}: 15", "The code for Garden: 15"),
             ("Ждём в городе {city}, 5 мая", "Ждём 5 мая"),
+            ("See you in {city}, May 5", "See you May 5"),
             ("See you in {city}, 5 May", "See you 5 May"),
             ("See you soon, in {city}.", "See you soon."),
             ("Концерт в городе {city}.", "Концерт."),

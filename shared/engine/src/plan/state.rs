@@ -43,9 +43,10 @@ pub struct Pending {
     /// True if a new contact's fields of consent, e-mails and segments hold something.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub marketed: bool,
-    /// The orders that a new deal shows, and those of them that it shows as paid. Earlier builds stored none.
+    /// The orders that a new deal shows. Earlier builds stored none.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub orders: BTreeSet<String>,
+    /// The orders that it shows as paid.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub paid_orders: BTreeSet<String>,
 }
