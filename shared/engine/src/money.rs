@@ -121,7 +121,9 @@ impl Settlement {
         };
         let by_shop = refunds_in(order, currency).map(|refund| owed(refund.amount.minor)).fold(0, i64::saturating_add);
         let provider = if breakage::is_on("provider-refund-ignored") { 0 } else { sum(&went) };
-        let returned_at = refunds_in(order, currency).map(|refund| refund.at).max();
+        // A return that was taken back names neither money nor tickets.
+        let stands = |refund: &&Refund| refund.amount.minor != 0 || !refund.tickets.is_empty();
+        let returned_at = refunds_in(order, currency).filter(stands).map(|refund| refund.at).max();
         let disputes = all.iter().filter(|(_, payment)| payment.kind == PaymentKind::Disputed);
         Self {
             asked,
@@ -397,6 +399,7 @@ mod tests {
             checks: BTreeMap::new(),
             refunds_as_of: None,
             earlier_starts: BTreeMap::new(),
+            gone_refunds: BTreeMap::new(),
         }
     }
 

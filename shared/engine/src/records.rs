@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{
-    Body, Event, Fact, Identifier, Kind, Record, RecordKey, Rung, SECOND_CRM, Submission, Timestamp, Verdict, breakage,
+    Body, Event, Fact, Identifier, Kind, PaymentKind, Record, RecordKey, Rung, SECOND_CRM, Submission, Timestamp,
+    Verdict, breakage,
 };
 
 /// Returns the key of the record that holds everything about one order.
@@ -114,6 +115,8 @@ fn fact_of(event: &Event) -> Option<Record> {
                     identifiers.extend(Identifier::opaque(Kind::Order, shop, order));
                     order_record_key(shop, order)
                 }
+                // Two words about one payment may name different references, so they meet under the payment's own id.
+                None if reported.detail.kind == PaymentKind::Received => payment_record_key(shop, &reported.payment),
                 None => payment_record_key(shop, reported.references.first().unwrap_or(&reported.payment)),
             };
             let fact = Fact::of_money(BTreeMap::new(), payments);

@@ -77,6 +77,13 @@ pub struct Refund {
     pub moved: bool,
 }
 
+impl Refund {
+    /// What it says, without its time.
+    fn told(&self) -> (&Money, &BTreeSet<String>, bool) {
+        (&self.amount, &self.tickets, self.moved)
+    }
+}
+
 /// Whether a ticket was checked in at the door, as its shop last told.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
@@ -144,6 +151,11 @@ pub struct Order {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", rename = "told_starts")]
     #[cfg_attr(feature = "schemas", schemars(skip))]
     pub earlier_starts: BTreeMap<String, EarlierStarts>,
+    /// When refunds that the shop does not list any more were told first, by their ids. So one that it lists again is as
+    /// old as before. Empty in a single state.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schemas", schemars(skip))]
+    pub gone_refunds: BTreeMap<String, Timestamp>,
 }
 
 /// What earlier states of an order told of the start of one show.
@@ -271,11 +283,28 @@ impl Order {
         let mut all = BTreeMap::<String, Refund>::new();
         for (id, refund) in [self, other].into_iter().filter(stands).flat_map(|one| &one.refunds) {
             match all.get(id) {
-                Some(known) if known >= refund => {}
+                Some(known) if known.told() >= refund.told() => {}
                 _ => _ = all.insert(id.clone(), refund.clone()),
             }
         }
         (latest, all)
+    }
+
+    /// Gives each refund the time at which it was told first. A shop that tells no time of it gives it the time of each
+    /// later edit of the order. Returns the times of the refunds that are not listed now.
+    fn date_refunds(all: &mut BTreeMap<String, Refund>, states: [&Self; 2]) -> BTreeMap<String, Timestamp> {
+        let mut first = BTreeMap::<String, Timestamp>::new();
+        for one in states {
+            let told = one.refunds.iter().map(|(id, refund)| (id, refund.at));
+            for (id, at) in told.chain(one.gone_refunds.iter().map(|(id, at)| (id, *at))) {
+                first.entry(id.clone()).and_modify(|known| *known = at.min(*known)).or_insert(at);
+            }
+        }
+        for (id, refund) in all {
+            let told = first.remove(id).filter(|_| !breakage::is_on("refund-grows-younger"));
+            refund.at = told.unwrap_or(refund.at);
+        }
+        first
     }
 
     /// The starts that both states and their earlier ones told. What the later state tells itself is left out.
@@ -312,11 +341,12 @@ impl Order {
     /// The later state, with the refunds and check-ins of both: associative, commutative, idempotent.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
-        let (refunds_as_of, refunds) = self.joined_refunds(&other);
+        let (refunds_as_of, mut refunds) = self.joined_refunds(&other);
+        let gone_refunds = Self::date_refunds(&mut refunds, [&self, &other]);
         let is_later = (self.lateness(), &self) >= (other.lateness(), &other);
         let (mut late, early) = if is_later { (self, other) } else { (other, self) };
         late.earlier_starts = Self::joined_starts(&late, &early);
-        (late.refunds_as_of, late.refunds) = (refunds_as_of, refunds);
+        (late.refunds_as_of, late.refunds, late.gone_refunds) = (refunds_as_of, refunds, gone_refunds);
         for (id, check) in early.checks {
             match late.checks.get(&id) {
                 Some(known) if *known >= check => {}
@@ -362,6 +392,7 @@ mod tests {
             checks: BTreeMap::new(),
             refunds_as_of: is_whole.then(|| at(second)),
             earlier_starts: BTreeMap::new(),
+            gone_refunds: BTreeMap::new(),
         }
     }
 
@@ -424,6 +455,18 @@ mod tests {
         assert_eq!(minor(&first, &order(2, &[], false)), 5, "it says nothing of refunds");
         assert_eq!(minor(&order(1, &[("a", 5)], false), &order(2, &[("b", 4)], false)), 9);
         assert_eq!(minor(&order(1, &[("a", 5)], true), &order(1, &[("b", 4)], true)), 9, "a clock of whole seconds");
+    }
+
+    #[test]
+    fn a_refund_is_as_old_as_it_was_told_first_however_often_its_order_is_edited() {
+        let refunded_at =
+            |order: &Order| order.refunds.values().map(|refund| refund.at.as_second()).collect::<Vec<_>>();
+        let told = [order(5, &[("a", 5)], true), order(9, &[], true), order(12, &[("a", 5)], true)];
+        for turns in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [0, 2, 1]] {
+            let all = turns.into_iter().filter_map(|index| told.get(index)).cloned().reduce(Order::join);
+            let first = order(5, &[("a", 5)], true);
+            assert_eq!(all.as_ref().map(refunded_at), Some(refunded_at(&first)), "{turns:?}");
+        }
     }
 
     #[test]

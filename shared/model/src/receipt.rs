@@ -135,6 +135,7 @@ mod tests {
             checks: BTreeMap::new(),
             refunds_as_of: None,
             earlier_starts: BTreeMap::new(),
+            gone_refunds: BTreeMap::new(),
         };
         let source = SourceName::new("theatre").expect("a name");
         let body = Body::of_order(OrderBody::new(BTreeSet::new(), None, order));

@@ -448,6 +448,7 @@ fn order(key: &str, show: &str) -> Order {
         checks: BTreeMap::new(),
         refunds_as_of: None,
         earlier_starts: BTreeMap::new(),
+        gone_refunds: BTreeMap::new(),
     }
 }
 

@@ -55,7 +55,10 @@ pub(super) fn add(
     for (index, part) in parts.into_iter().enumerate() {
         let (paid, total, refunded) = (at(&received, index), at(&placed.asked, index), at(&returned, index));
         let gone = paid > 0 && refunded >= paid;
-        let given_up_at = part.given_up_at(order, settlement).filter(|_| paid == 0 && refunded == 0);
+        // A cancellation without money names the tickets of an order that nobody paid.
+        let unpaid = || named_return(order, &part.tickets).filter(|_| state == OrderState::Placed);
+        let given_up_at = part.given_up_at(order, settlement).or_else(unpaid);
+        let given_up_at = given_up_at.filter(|_| paid == 0 && refunded == 0);
         let live = match part.show.key.0 == GOODS {
             _ if gone => 0,
             // Goods are not given back one by one.
