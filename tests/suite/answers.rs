@@ -42,7 +42,7 @@ fn story() -> Vec<Event> {
     let (campaign, purpose) = ("ufa".to_owned(), Purpose::Chat);
     let issued =
         LinkIssued { identifiers, token: token.clone(), campaign, purpose, expires_at: at(8_000_000), is_sent: false };
-    let started = ChatStarted { chat: chat(), token: Some(token), may_write: true };
+    let started = ChatStarted { chat: chat(), token: Some(token), may_write: true, only_opened: false };
     let said = |n: i64, text: &str| {
         Body::MessageReceived(MessageHeard {
             chat: chat(),
@@ -138,7 +138,7 @@ async fn whoever_lets_us_write_before_it_is_known_through_which_link_they_came_g
     let Body::ChatStarted(ChatStarted { token, .. }) = started.body else { panic!("a start") };
     let event = |n: i64, body| Event::new(&viber, EventId::derive(&viber, &[&n.to_string()]), at(n), body);
     // Opening a chat with Viber lets nobody write yet; the button does, a second later.
-    let opened = event(2, Body::ChatStarted(ChatStarted { chat: chat(), token, may_write: false }));
+    let opened = event(2, Body::ChatStarted(ChatStarted { chat: chat(), token, may_write: false, only_opened: false }));
     let pressed = event(3, Body::ChatResumed(ChatChanged { chat: chat(), marketing_only: false }));
     for order in [[&opened, &pressed], [&pressed, &opened]] {
         let world = World::new().await;

@@ -80,7 +80,7 @@ fn issued(hub: &Hub, n: usize) -> Event {
 fn started(hub: &Hub, n: usize, second: i64) -> Event {
     let chat =
         ChatRef::of(Identifier::opaque(Kind::Chat(Messenger::Telegram), "", &(7_000 + n).to_string()).expect("an id"));
-    let body = ChatStarted { chat, token: Some(token(hub, n)), may_write: true };
+    let body = ChatStarted { chat, token: Some(token(hub, n)), may_write: true, only_opened: false };
     let id = EventId::derive(&source("telegram"), &["start", &n.to_string(), &second.to_string()]);
     Event::new(&source("telegram"), id, at(second), Body::ChatStarted(body))
 }
@@ -107,6 +107,7 @@ fn bought(n: usize, codes: &[&str], second: i64) -> Event {
         checks: BTreeMap::new(),
         refunds_as_of: None,
         earlier_starts: BTreeMap::new(),
+        gone_refunds: BTreeMap::new(),
     };
     let body = Body::of_order(OrderBody::new([phone(n)].into(), None, order));
     Event::new(&source("theatre"), EventId::derive(&source("theatre"), &["order", &n.to_string()]), at(second), body)

@@ -1,6 +1,7 @@
 //! The replies of the bot. Only the earlier lines of a chat decide which reply a line gets. So a second delivery, or a
 //! crash between receiving and answering, gives the same reply again.
 
+mod menu;
 mod restraint;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,9 @@ const BESIDE: usize = 32;
 
 /// The most words of a name: a family name, a given name and a patronymic.
 const NAME: usize = 3;
+
+/// The most words of a text that only opens a chat.
+const OPENING: usize = 3;
 
 /// The fewest characters of a menu line that a button shows.
 const SHOWN: usize = 16;
@@ -87,6 +91,8 @@ pub struct BotScript {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Intent {
     Start,
+    /// A link or an advertisement opened the chat. The person said nothing about messages.
+    Opened,
     Menu(Vec<u8>),
     Keyword,
     Given(Identifier),
@@ -166,42 +172,23 @@ fn told_in(bot_script: &BotScript, conversation: &Conversation) -> BTreeSet<Iden
 impl<'s> State<'s, '_> {
     fn take(&mut self, line: &Message, conversation: &Conversation) -> Option<BotStep<'s>> {
         self.open |= conversation.open_since.is_some_and(|since| since <= line.at);
-        if let MessageContent::Started { token } = &line.said
+        if let MessageContent::Started { token, .. } = &line.said
             && !self.open
         {
             self.pending = Some(token.clone());
             return None;
         }
         let (heard, on) = match (&line.said, self.pending.take()) {
-            (MessageContent::Started { token }, _) => self.start(token.as_ref()),
+            (MessageContent::Started { token, only_opened }, _) => {
+                let (heard, on) = self.start(token.as_ref());
+                (if *only_opened && !breakage::is_on("opened-chat-resumes") { Intent::Opened } else { heard }, on)
+            }
             (MessageContent::Hub(_) | MessageContent::Undelivered(_), pending) => {
                 self.pending = pending;
                 return None;
             }
-            // The first message of a person who came through a link gets the answer to the link.
-            (_, Some(token)) => self.start(token.as_ref()),
-            (MessageContent::Allowed, None) => return None,
-            (MessageContent::Pressed { payload, label }, None) => self.pressed(payload, label),
-            (MessageContent::Text(text) | MessageContent::Button(text), None) => match self.code(text, line.at) {
-                Some(heard) => (heard, vec![]),
-                None => self.typed(text),
-            },
-            // A typed address that was not confirmed. The bot answered when the person typed it.
-            (MessageContent::Contact(given), None) if self.is_unconfirmed(given, line.at) => {
-                (Intent::Given(given.clone()), vec![])
-            }
-            (MessageContent::Contact(given), None) => {
-                (Intent::Given(given.clone()), vec![self.find(|on| *on == On::Given)])
-            }
-            (MessageContent::Other(kind, _), None) if kind == "sticker" => return None,
-            // A quote stands beside its answer.
-            (MessageContent::Other(kind, _), None) if kind == Content::QUOTE => return None,
-            (MessageContent::Other(kind, caption), None) if kind == Content::EDITED => {
-                (self.edited(caption.as_deref().unwrap_or("")), vec![])
-            }
-            // Degrees of a location are not a phone.
-            (MessageContent::Other(kind, _), None) if kind == "location" => self.words(""),
-            (MessageContent::Other(_, caption), None) => self.words(caption.as_deref().unwrap_or("")),
+            (_, Some(token)) => self.first_words(token, line),
+            (_, None) => self.hear(line)?,
         };
         let mut replies: Vec<&Reply> = on.into_iter().flatten().collect();
         let asked = self.awaiting.filter(|ask| !self.knows(*ask));
@@ -239,6 +226,53 @@ impl<'s> State<'s, '_> {
         }
         let (cause, campaign, is_loop) = (line.id.clone(), self.campaign.clone(), silence == Some(Silence::Loop));
         Some(BotStep { cause, at: line.at, order: line.order, heard, beside, campaign, replies, is_loop })
+    }
+
+    /// Interprets the first line of a person who came through a link. It gets the answer to the link, and its own words
+    /// count as well.
+    fn first_words(&mut self, token: Option<Token>, line: &Message) -> (Intent, Vec<Option<&'s Reply>>) {
+        let (start, greeting) = self.start(token.as_ref());
+        let heard = self.hear(line).filter(|_| !breakage::is_on("first-words-unheard"));
+        match heard {
+            None => (start, greeting),
+            // A typed address becomes a line of its own. That line gets the answer to the link.
+            Some((Intent::Given(given), on)) if !matches!(line.said, MessageContent::Contact(_)) => {
+                self.pending = Some(token);
+                (Intent::Given(given), on)
+            }
+            Some((heard @ (Intent::Stop | Intent::Doubt), on)) => (heard, on),
+            Some((Intent::Other, _)) if is_opening(words_of(&line.said)) => (start, greeting),
+            Some((heard, on)) => (heard, greeting.into_iter().chain(on).collect()),
+        }
+    }
+
+    /// Interprets a line of an open chat. Returns `None` if it says nothing.
+    fn hear(&mut self, line: &Message) -> Option<(Intent, Vec<Option<&'s Reply>>)> {
+        Some(match &line.said {
+            MessageContent::Started { .. }
+            | MessageContent::Hub(_)
+            | MessageContent::Undelivered(_)
+            | MessageContent::Allowed => return None,
+            MessageContent::Pressed { payload, label } => self.pressed(payload, label),
+            MessageContent::Text(text) | MessageContent::Button(text) => match self.code(text, line.at) {
+                Some(heard) => (heard, vec![]),
+                None => self.typed(text),
+            },
+            // A typed address that was not confirmed. The bot answered when the person typed it.
+            MessageContent::Contact(given) if self.is_unconfirmed(given, line.at) => {
+                (Intent::Given(given.clone()), vec![])
+            }
+            MessageContent::Contact(given) => (Intent::Given(given.clone()), vec![self.find(|on| *on == On::Given)]),
+            MessageContent::Other(kind, _) if kind == "sticker" => return None,
+            // A quote stands beside its answer.
+            MessageContent::Other(kind, _) if kind == Content::QUOTE => return None,
+            MessageContent::Other(kind, caption) if kind == Content::EDITED => {
+                (self.edited(caption.as_deref().unwrap_or("")), vec![])
+            }
+            // Degrees of a location are not a phone.
+            MessageContent::Other(kind, _) if kind == "location" => self.words(""),
+            MessageContent::Other(_, caption) => self.words(caption.as_deref().unwrap_or("")),
+        })
     }
 
     fn knows(&self, ask: Ask) -> bool {
@@ -378,45 +412,6 @@ impl<'s> State<'s, '_> {
         }
     }
 
-    /// Returns the menu item whose own line was pressed: "2. Как доехать".
-    fn titled(&self, said: &str) -> Option<Vec<u8>> {
-        let items = self.bot_script.replies.iter().filter_map(|reply| match &reply.on {
-            On::Menu(number, title) => Some((*number, title)),
-            _ => None,
-        });
-        // Some messengers show the beginning of a long line on its button, and send only that.
-        let begins = |line: &str| {
-            let shown = said.strip_suffix('…').unwrap_or(said).trim_end();
-            shown.chars().count() >= SHOWN && line.starts_with(shown) && !breakage::is_on("cut-label-unknown")
-        };
-        let is_said = |number: u8, title: &str| {
-            let title = folded(title);
-            let line = format!("{number}. {title}");
-            said == title || said == line || begins(&line) || begins(&title)
-        };
-        let pressed: BTreeSet<u8> = items
-            .filter(|(number, title)| title.0.values().any(|title| is_said(*number, title)))
-            .map(|(number, _)| number)
-            .collect();
-        (pressed.len() == 1).then(|| pressed.into_iter().collect())
-    }
-
-    /// Returns the items that "1 3", "13", "1,3" or "один" name, if all of them are in the menu.
-    fn menu(&self, said: &str) -> Option<Vec<u8>> {
-        let mut items = Vec::new();
-        for word in said.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
-            match WORDS.iter().find(|(known, _)| *known == word) {
-                Some((_, number)) => items.push(*number),
-                None if word.bytes().all(|b| b.is_ascii_digit()) => items.extend(word.bytes().map(|b| b - b'0')),
-                None => return None,
-            }
-        }
-        let known = |item: &u8| self.find(|on| matches!(on, On::Menu(n, _) if n == item)).is_some();
-        let mut seen = BTreeSet::new();
-        items.retain(|item| seen.insert(*item));
-        (!items.is_empty() && items.len() <= 9 && items.iter().all(known)).then_some(items)
-    }
-
     /// Finds a reply. A reply of the chat's campaign takes precedence over a general one.
     fn find(&self, fits: impl Fn(&On) -> bool) -> Option<&'s Reply> {
         let all = || self.bot_script.replies.iter().filter(|reply| fits(&reply.on));
@@ -435,6 +430,12 @@ fn words_of(said: &MessageContent) -> &str {
     }
 }
 
+/// True for the few words with which people open a chat, such as a greeting or the label of a button. They ask nothing.
+fn is_opening(text: &str) -> bool {
+    let words = text.split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).count();
+    (1..=OPENING).contains(&words) && !text.contains(|c: char| c == '?' || c.is_ascii_digit())
+}
+
 /// Returns the text in lower case, with ё replaced by е.
 fn folded(text: &str) -> String {
     let yo = if breakage::is_on("yo-is-another-letter") { 'ё' } else { 'е' };
@@ -451,33 +452,3 @@ fn letters(text: &str) -> usize {
     let words = text.split_whitespace().filter(|word| !word.contains('@'));
     words.flat_map(str::chars).filter(|c| c.is_alphabetic()).count()
 }
-
-const WORDS: [(&str, u8); 27] = [
-    ("один", 1),
-    ("два", 2),
-    ("три", 3),
-    ("четыре", 4),
-    ("пять", 5),
-    ("шесть", 6),
-    ("семь", 7),
-    ("восемь", 8),
-    ("девять", 9),
-    ("первый", 1),
-    ("второй", 2),
-    ("третий", 3),
-    ("четвертый", 4),
-    ("четвёртый", 4),
-    ("пятый", 5),
-    ("одна", 1),
-    ("две", 2),
-    ("раз", 1),
-    ("one", 1),
-    ("two", 2),
-    ("three", 3),
-    ("four", 4),
-    ("five", 5),
-    ("six", 6),
-    ("seven", 7),
-    ("eight", 8),
-    ("nine", 9),
-];

@@ -18,8 +18,8 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
     let line = |said: MessageContent| line_of(event, said);
     match body {
         Body::ChatStarted(started) => {
-            let mut conversation =
-                talk_of(event, &started.chat).with(line(MessageContent::Started { token: started.token.clone() }));
+            let said = MessageContent::Started { token: started.token.clone(), only_opened: started.only_opened };
+            let mut conversation = talk_of(event, &started.chat).with(line(said));
             if started.may_write {
                 conversation = conversation.saying(event.time, ChatWord::Opened);
             }

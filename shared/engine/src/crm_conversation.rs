@@ -221,13 +221,13 @@ fn spoken(line: &Message, channel: &str, catalog: &Catalog) -> String {
     let language = catalog.language;
     match &line.said {
         // This is not one of our links: a person typed a word, or the link belongs to a campaign of somebody else.
-        MessageContent::Started { token: Some(token) }
+        MessageContent::Started { token: Some(token), .. }
             if token.header().is_none() && !breakage::is_on("words-for-token-unheard") =>
         {
             notes::opened_with(at, channel, token.to_string()).to(language)
         }
-        MessageContent::Started { token: Some(_) } => notes::opened_through_link(at, channel).to(language),
-        MessageContent::Started { token: None } => notes::opened(at, channel).to(language),
+        MessageContent::Started { token: Some(_), .. } => notes::opened_through_link(at, channel).to(language),
+        MessageContent::Started { token: None, .. } => notes::opened(at, channel).to(language),
         MessageContent::Text(text) | MessageContent::Button(text) => format!("{at} {channel} ▸ {text}"),
         MessageContent::Pressed { payload, label } => format!("{at} {channel} ▸ {label} [{payload}]"),
         MessageContent::Other(kind, caption) => {

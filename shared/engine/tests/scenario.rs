@@ -54,7 +54,7 @@ fn text(second: i64, text: &str) -> Record {
 }
 
 fn opened(second: i64, may_write: bool) -> Record {
-    let body = ChatStarted { chat: ChatRef::of(chat(1)), token: None, may_write };
+    let body = ChatStarted { chat: ChatRef::of(chat(1)), token: None, may_write, only_opened: !may_write };
     let id = EventId::derive(&source(), &["opened", &second.to_string()]);
     stagedoor_engine::record_of(&Event::new(&source(), id, at(second), Body::ChatStarted(body)))
         .expect("about a person")
@@ -406,10 +406,39 @@ fn a_changed_text_stops_and_is_answered_no_second_time() {
     assert_eq!(all[2], (Intent::Given("email:anna@example.com".parse().expect("valid")), String::new()));
 }
 
+/// Viber opens the chat before the person may be written to. Their first words allow it.
+#[test]
+fn the_first_words_in_a_chat_that_was_only_opened_count_beside_the_greeting() {
+    let first = |said: &str| {
+        let all = answers(vec![opened(1, false), text(2, said), text(3, "1")]);
+        // A typed address becomes a line of its own, and that line is greeted.
+        let next = if said.contains('@') { "start+when" } else { "when" };
+        assert_eq!(all.last().map(|(_, text)| text.as_str()), Some(next), "{said}");
+        all.into_iter().next().expect("an answer")
+    };
+    assert_eq!(first("СТОП"), (Intent::Stop, "stop".into()));
+    assert_eq!(first("Заказ 1234567 оплачен, а билет не пришёл!"), (Intent::Other, "start+other".into()));
+    assert_eq!(first("Здравствуйте, я здесь"), (Intent::Start, "start".into()), "a greeting asks nothing");
+    assert_eq!(first("какая цена?"), (Intent::Keyword, "start+price".into()));
+    let anna = "email:anna@example.com".parse().expect("valid");
+    assert_eq!(first("anna@example.com"), (Intent::Given(anna), "given".into()));
+    let sticker = Content::Other { kind: "sticker".into(), caption: None, files: vec![] };
+    let all = answers(vec![opened(1, false), line(2, sticker)]);
+    assert_eq!(all, [(Intent::Start, "start".into())], "it says nothing else");
+}
+
+#[test]
+fn a_chat_that_a_link_opened_is_greeted_and_wishes_for_nothing() {
+    let body = ChatStarted { chat: ChatRef::of(chat(1)), token: None, may_write: true, only_opened: true };
+    let event = Event::new(&source(), EventId::derive(&source(), &["ad"]), at(1), Body::ChatStarted(body));
+    let all = answers(vec![stagedoor_engine::record_of(&event).expect("about a person")]);
+    assert_eq!(all, [(Intent::Opened, "start".into())]);
+}
+
 #[test]
 fn a_word_behind_start_that_is_no_link_of_ours_reaches_the_note() {
     let token = stagedoor_model::Token::parse("refund-word02");
-    let body = ChatStarted { chat: ChatRef::of(chat(1)), token, may_write: true };
+    let body = ChatStarted { chat: ChatRef::of(chat(1)), token, may_write: true, only_opened: false };
     let event = Event::new(&source(), EventId::derive(&source(), &["opened"]), at(5), Body::ChatStarted(body));
     let mut world = World::default();
     world.deliver(vec![stagedoor_engine::record_of(&event).expect("about a person"), text(6, "цена?")]);

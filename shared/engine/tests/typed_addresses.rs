@@ -36,7 +36,7 @@ fn record(id: &[&str], second: i64, body: Body) -> Record {
 }
 
 fn opened() -> Record {
-    let started = ChatStarted { chat: ChatRef::of(chat(1)), token: None, may_write: true };
+    let started = ChatStarted { chat: ChatRef::of(chat(1)), token: None, may_write: true, only_opened: false };
     record(&["opened"], 1, Body::ChatStarted(started))
 }
 

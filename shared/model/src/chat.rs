@@ -59,6 +59,9 @@ pub struct ChatStarted {
     pub token: Option<Token>,
     /// Whether the messenger lets us write already.
     pub may_write: bool,
+    /// True if the chat only opened, through a link or an advertisement. Then the person asked for no messages.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_opened: bool,
 }
 
 /// What a message holds.

@@ -59,6 +59,9 @@ pub enum MessageContent {
     /// They opened the chat, perhaps with a token.
     Started {
         token: Option<Token>,
+        /// True if the person pressed or typed nothing: a link or an advertisement opened the chat.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        only_opened: bool,
     },
     /// The messenger let us write.
     Allowed,
@@ -230,7 +233,7 @@ impl Conversation {
         if line.said.is_speech() {
             self.spoke_at = Some(self.spoke_at.map_or(line.at, |known| known.min(line.at)));
         }
-        if let MessageContent::Started { token: Some(token) } = &line.said {
+        if let MessageContent::Started { token: Some(token), .. } = &line.said {
             let used = LinkUse { at: line.at, tag: token.tag().cloned() };
             self.uses.insert(token.as_str().to_owned(), used);
         }

@@ -128,10 +128,13 @@ fn is_around(word: &str) -> bool {
     word.chars().all(|c| c.is_ascii_digit()) || AROUND.iter().any(|one| folded(one) == word)
 }
 
-/// The words of a text, folded so that look-alikes are one. A compound ("стоп-кран") is one word.
+/// The words of a text, folded so that look-alikes are one. A compound ("стоп-кран") is one word, unless it says what to
+/// stop ("стоп-реклама").
 fn words(text: &str) -> Vec<String> {
     let visible: String = plain(text).filter(|c| !is_invisible(*c)).collect();
-    let words = visible.split(|c: char| !c.is_alphanumeric() && c != '-').map(|word| spelled(word.trim_matches('-')));
+    let words = visible.split(|c: char| !c.is_alphanumeric() && c != '-').map(|word| word.trim_matches('-'));
+    let words =
+        words.flat_map(|word| if says_what(word) { word.split('-').collect() } else { vec![word] }).map(spelled);
     let words = words.map(|word| folded(undigited(&word))).map(|word| stressed(&word).unwrap_or(word));
     let mut words: Vec<String> = words.filter(|word| !word.is_empty()).collect();
     // "Стоп стоп стоп" says it once.
@@ -139,6 +142,14 @@ fn words(text: &str) -> Vec<String> {
         words.dedup();
     }
     words
+}
+
+/// Whether a compound is "stop" and what to stop.
+fn says_what(word: &str) -> bool {
+    let mut parts = word.split('-').map(folded);
+    let stop = parts.next().is_some_and(|first| ["стоп", "stop"].iter().any(|one| folded(one) == first));
+    let mut what = parts.peekable();
+    stop && what.peek().is_some() && what.all(|word| is_around(&word)) && !breakage::is_on("stop-words-plain")
 }
 
 /// Letters in circles, in bold or with accents as the plain letters that they are.

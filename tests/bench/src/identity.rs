@@ -169,6 +169,7 @@ impl Tour {
             chat: ChatRef { profile, ..ChatRef::of(identifier(&chat)?) },
             token: Some(token),
             may_write: true,
+            only_opened: false,
         };
         self.add(
             who,
@@ -220,6 +221,7 @@ impl Tour {
             checks: BTreeMap::new(),
             refunds_as_of: None,
             earlier_starts: BTreeMap::new(),
+            gone_refunds: BTreeMap::new(),
         };
         let identifiers = contacts.iter().map(|text| identifier(text)).collect::<Result<_, _>>()?;
         let body = Body::of_order(OrderBody::new(identifiers, Some(format!("Fan {who}")), order));

@@ -43,7 +43,7 @@ impl Restraint {
     /// # Errors
     /// Returns the reason for the silence.
     pub(super) fn admit(&mut self, at: Timestamp, words: &str, heard: &Intent) -> Result<(), Silence> {
-        if matches!(heard, Intent::Start) || breakage::is_on("answers-without-end") {
+        if matches!(heard, Intent::Start | Intent::Opened) || breakage::is_on("answers-without-end") {
             return Ok(());
         }
         let second = at.as_second();

@@ -111,7 +111,7 @@ pub fn issued(name: &str, purpose: Purpose, whose: Identifier, second: i64, expi
 
 pub fn started(n: u8, name: &str, browser: Option<&str>, second: i64) -> Record {
     let token = browser.map_or_else(|| token(name), |browser| tagged(name, browser));
-    let body = ChatStarted { chat: ChatRef::of(chat(n)), token: Some(token), may_write: true };
+    let body = ChatStarted { chat: ChatRef::of(chat(n)), token: Some(token), may_write: true, only_opened: false };
     record(&["started", &n.to_string(), name, &second.to_string()], second, Body::ChatStarted(body))
 }
 
