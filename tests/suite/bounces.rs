@@ -11,6 +11,10 @@ use stagedoor_tests::{hub::TestHub, provider_harness::ProviderHarness};
 
 const KEY: &str = "6x4mpl3un1s3nd3rk3y0000000000000";
 
+/// Gmail's words to a sender of a mailbox that gets too much at once.
+const AT_A_RATE: &str = "The user you are trying to contact is receiving mail at a rate that prevents additional \
+                         messages from being delivered. Please resend your message at a later time.";
+
 /// What a provider's report of a failed letter comes to, read again as a kept delivery is.
 fn read(provider: &str, body: &Value) -> Vec<MailMessageState> {
     let all = samples::all().expect("samples");
@@ -32,6 +36,12 @@ fn mailgun(reason: &str, code: u16, message: &str) -> Value {
 fn sendgrid(status: &str, reason: &str) -> Value {
     json!([{ "event": "bounce", "type": "bounce", "status": status, "reason": reason, "sg_event_id": "e",
         "email": "anna@example.test", "timestamp": 1_795_197_791 }])
+}
+
+fn classified(status: &str, class: &str) -> Value {
+    let mut told = sendgrid(status, "550 5.2.1");
+    told[0]["bounce_classification"] = class.into();
+    told
 }
 
 fn dropped(reason: &str) -> Value {
@@ -83,6 +93,13 @@ fn only_a_mailbox_that_does_not_exist_closes_an_address() {
         ("postmark", postmark("smtp;550 5.7.1 DMARC"), SoftBounced),
         ("postmark", postmark("smtp;550"), SoftBounced),
         ("postmark", postmark("smtp;554 delivery error: dd Not accepted from your host"), SoftBounced),
+        ("mailgun", mailgun("bounce", 550, "5.2.1 The email account that you tried to reach is disabled"), HardBounced),
+        ("mailgun", mailgun("bounce", 550, &format!("5.2.1 {AT_A_RATE}")), SoftBounced),
+        ("sendgrid", sendgrid("5.2.1", &format!("550 5.2.1 {AT_A_RATE}")), SoftBounced),
+        ("sendgrid", classified("5.2.1", "Frequency or Volume Too High"), SoftBounced),
+        ("sendgrid", classified("5.2.1", "Invalid Address"), HardBounced),
+        ("postmark", postmark(&format!("smtp;550-5.2.1 {AT_A_RATE}")), SoftBounced),
+        ("ses", ses("General", "5.2.1", "smtp; 550 5.2.1 The user is receiving mail too quickly"), SoftBounced),
         ("mailgun", mailgun("generic", 550, "Administrative prohibition"), SoftBounced),
         ("sendgrid", sendgrid("", "550 sorry, we do not accept mail from your IP"), SoftBounced),
         ("sendgrid", sendgrid("5.0.0", "554 Transaction failed: access denied, sender IP"), SoftBounced),
@@ -100,6 +117,36 @@ fn only_a_mailbox_that_does_not_exist_closes_an_address() {
         ("sendpulse", sendpulse("554 5.7.1 rejected"), SoftBounced),
     ] {
         assert_eq!(read(provider, &body), [expected], "{provider}: {body}");
+    }
+}
+
+/// Whether a report withdraws a consent.
+fn withdraws(provider: &str, body: &Value) -> bool {
+    let all = samples::all().expect("samples");
+    let sample = all.iter().find(|one| one.provider == provider).expect("a sample");
+    let events = ProviderHarness::read_kept(sample, body);
+    events.iter().any(|event| matches!(event.body, Body::ConsentRecorded(_)))
+}
+
+#[test]
+fn only_a_person_complains_and_no_filter_or_list_of_a_provider() {
+    let bounce = |kind: &str| {
+        json!({ "RecordType": "Bounce", "ID": 1, "Type": kind, "MessageID": "m", "Email": "anna@example.test",
+            "Details": "smtp;550 5.7.1 Message rejected as spam" })
+    };
+    let complaint = |kind: Value| {
+        let who = json!([{ "emailAddress": "anna@example.test" }]);
+        let inner = json!({ "eventType": "Complaint", "mail": { "messageId": "m" },
+            "complaint": { "complaintSubType": kind, "complainedRecipients": who } });
+        json!({ "Type": "Notification", "MessageId": "m", "Message": inner.to_string() })
+    };
+    for (provider, body, states, is_word) in [
+        ("postmark", bounce("SpamNotification"), vec![MailMessageState::SoftBounced], false),
+        ("postmark", bounce("SpamComplaint"), vec![], true),
+        ("ses", complaint("OnAccountSuppressionList".into()), vec![MailMessageState::Rejected], false),
+        ("ses", complaint(Value::Null), vec![], true),
+    ] {
+        assert_eq!((read(provider, &body), withdraws(provider, &body)), (states, is_word), "{provider}: {body}");
     }
 }
 

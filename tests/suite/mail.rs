@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stagedoor_engine::{Standing, ledger, standing};
 use stagedoor_model::{Body as Fact, Channel, Email, Identifier, MARKETING, Timestamp};
-use stagedoor_testkit::{SignedRequest, form_signed, samples, samples::Sample, unisender};
+use stagedoor_testkit::{SignedRequest, form, form_signed, samples, samples::Sample, unisender};
 use stagedoor_tests::{
     clock::Moved,
     hub::TestHub,
@@ -90,6 +90,46 @@ async fn a_provider_that_says_subscribed_gives_no_consent() {
     assert!(ledger(&person).is_empty());
     let now = standing(&ledger(&person), MARKETING, Channel::Email, None, &Default::default(), None);
     assert_eq!(now, Standing::Unknown);
+}
+
+/// A subscriber of a Mailchimp audience types another address into the form of their profile.
+fn moves(old: &str, new: &str) -> SignedRequest {
+    let fields = [
+        ("type", "upemail"),
+        ("fired_at", "2030-01-02 12:00:00"),
+        ("data[list_id]", "a6b5da1054"),
+        ("data[old_email]", old),
+        ("data[new_email]", new),
+    ];
+    form("/mail/mailchimp/mailchimp-path-secret", &fields)
+}
+
+#[tokio::test]
+async fn an_address_that_a_subscriber_types_in_place_of_their_own_joins_them_to_nobody() {
+    let source = "[source.mailchimp]\nfunction = \"mail\"\nprovider = \"mailchimp\"\n\
+        secrets = [\"dev:mailchimp-path-secret\"]\n\n[source.amocrm]";
+    let with_mailchimp = |text: String| text.replace("[source.amocrm]", source);
+    let hub = TestHub::by(std::sync::Arc::new(Moved::at(EVENING)), with_mailchimp).await;
+    for (id, email) in [("q1", "eve@example.com"), ("q2", "anna@example.com")] {
+        hub.take(&questionnaire(email, true, id, hub.now())).await;
+    }
+    hub.settled().await;
+    hub.take(&moves("eve@example.com", "anna@example.com")).await;
+    let status = hub.settled().await;
+    let contacts = hub.sandbox.contacts();
+    let with = |contacts: &[Value], email: &str| {
+        contacts.iter().filter(|contact| contact.to_string().contains(&format!("\"{email}\""))).count()
+    };
+    assert_eq!((status.people, contacts.len()), (2, 2), "{contacts:?}");
+    assert_eq!((with(&contacts, "eve@example.com"), with(&contacts, "anna@example.com")), (1, 1), "{contacts:?}");
+    let tasks = hub.sandbox.tasks();
+    let is_asked = |task: &Value| task.to_string().contains("They typed anna@example.com");
+    assert_eq!(tasks.iter().filter(|task| is_asked(task)).count(), 1, "a manager decides: {tasks:?}");
+    // Nobody else has this one. It stands on the contact of the person who typed it.
+    hub.take(&moves("anna@example.com", "ranevskaya@example.com")).await;
+    let status = hub.settled().await;
+    let contacts = hub.sandbox.contacts();
+    assert_eq!((status.people, with(&contacts, "ranevskaya@example.com")), (2, 1), "{contacts:?}");
 }
 
 fn sample(provider: &str, case: &str) -> Sample {

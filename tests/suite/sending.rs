@@ -1,12 +1,12 @@
 //! What every message is held against, whoever decided it, and what a messenger tells of it afterwards.
 
 use serde_json::json;
-use stagedoor_model::{Phone, Region};
+use stagedoor_model::{Identifier, Messenger, Phone, Region, Timestamp};
 use stagedoor_sandbox::Platform;
 use stagedoor_sync::Invitee;
 use stagedoor_testkit::{
     SignedRequest,
-    fans::{Account, ChatFan},
+    fans::{Account, ChatFan, signed_by_meta},
     form_signed,
 };
 
@@ -66,6 +66,41 @@ async fn that_an_earlier_message_was_read_or_failed_says_nothing_of_a_later_one(
         assert_eq!(stage.letters("anna@example.com").len(), 0, "{state}: nothing was said of the notice");
         stage.on(4 * HOUR).await;
         assert_eq!(stage.letters("anna@example.com").len(), 1, "{state}: the notice was not read");
+    }
+}
+
+/// Messenger tells at this time that the fan read everything up to an earlier one.
+fn read_up_to(fan: &ChatFan, watermark: Timestamp, told_at: Timestamp) -> SignedRequest {
+    let page = "707356222221168";
+    let update = json!({ "sender": { "id": fan.id() }, "recipient": { "id": page },
+        "timestamp": told_at.as_millisecond(), "read": { "watermark": watermark.as_millisecond() } });
+    let entry = json!({ "id": page, "time": told_at.as_millisecond(), "messaging": [update] });
+    signed_by_meta("/messaging/messenger", &json!({ "object": "page", "entry": [entry] }), "stagedoor-meta-app-secret")
+}
+
+#[tokio::test]
+async fn what_was_sent_after_the_last_look_into_messenger_was_not_read() {
+    for (is_read, follows) in [(false, 1), (true, 0)] {
+        let mut stage = Stage::at(noon(3)).await;
+        let fan = ChatFan::new(Account::Messenger(1_476_077_422_000_779), "anna");
+        stage.buys("anna@example.com", "+79161234560", "kzn-1").await;
+        stage.hub.messengers.open(Platform::Messenger, &fan.id());
+        stage.hub.take(&fan.say("Здравствуйте", 1, stage.hub.now().as_second())).await;
+        stage.on(60).await;
+        let chat = Identifier::chat(Messenger::Messenger, "messenger", &fan.id()).expect("an id");
+        let phone = "phone:+79161234560".parse().expect("a phone");
+        stagedoor::decisions::join(&stage.hub.hub, &chat, &phone, "anna").await.expect("one person");
+        stage.on(60).await;
+        let (before, last_look) = (stage.chats(Platform::Messenger).len(), stage.hub.now());
+        stage.on(60).await;
+        stage.show("show.rescheduled", "kzn-1", "2027-05-22T16:00:00Z").await;
+        stage.on(60).await;
+        assert_eq!(stage.chats(Platform::Messenger).len(), before + 1);
+        stage.on(60).await;
+        let watermark = if is_read { stage.hub.now() } else { last_look };
+        stage.hub.take(&read_up_to(&fan, watermark, stage.hub.now())).await;
+        stage.on(4 * HOUR).await;
+        assert_eq!(stage.letters("anna@example.com").len(), follows, "the notice was read: {is_read}");
     }
 }
 

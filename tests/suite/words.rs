@@ -266,6 +266,85 @@ async fn what_is_written_behind_start_is_heard() {
     assert!(said_of(&told("/start 01j9abcdefgh1234").await).is_empty());
 }
 
+#[tokio::test]
+async fn every_phone_and_every_e_mail_of_every_card_of_whatsapp_is_heard() {
+    let card = |name: &str, phones: Value, emails: Value| {
+        let name = json!({ "formatted_name": name });
+        json!({ "name": name, "phones": phones, "emails": emails })
+    };
+    let first = card(
+        "Анна",
+        json!([{ "phone": "+7 916 123-45-01" }, { "phone": "+7 916 123-45-02", "type": "WORK" }]),
+        json!([{ "email": "anna@example.com" }, { "email": "ranevskaya@example.com" }]),
+    );
+    let second = card("Борис", json!([{ "wa_id": "79161234503" }]), json!([]));
+    let events = whatsapp_message(json!({ "type": "contacts", "contacts": [first, second] })).await;
+    let anna = "Анна\n+7 916 123-45-01\n+7 916 123-45-02\nanna@example.com\nranevskaya@example.com";
+    assert_eq!(said_of(&events), [format!("contacts\n{anna}\nБорис\n79161234503\n")]);
+}
+
+#[tokio::test]
+async fn another_number_in_whatsapp_is_the_same_person_whatever_the_platform_calls_it() {
+    for system in [
+        json!({ "type": "user_changed_number", "wa_id": "79160000002" }),
+        json!({ "type": "customer_changed_number", "wa_id": "79160000002", "customer": "79161234567" }),
+        json!({ "type": "customer_changed_number", "new_wa_id": "79160000002" }),
+    ] {
+        let events = whatsapp_message(json!({ "type": "system", "system": system })).await;
+        let bodies: Vec<&Body> = events.iter().map(|event| &event.body).collect();
+        let [Body::ChatRenamed(changed)] = bodies[..] else { panic!("{events:?}") };
+        assert_eq!(changed.chat.id.to_string(), "whatsapp:79160000002", "{system}");
+        let before: stagedoor_model::Identifier = "whatsapp:79161234567".parse().expect("an id");
+        assert!(changed.chat.also.contains(&before), "{system}: {changed:?}");
+    }
+    for kind in ["customer_identity_changed", "user_identity_changed"] {
+        let events = whatsapp_message(json!({ "type": "system", "system": { "type": kind } })).await;
+        assert!(events.is_empty(), "another device says nothing: {events:?}");
+    }
+    let events = whatsapp_message(json!({ "type": "system", "system": { "type": "customer_levitated" } })).await;
+    assert!(matches!(&events[..], [one] if matches!(one.body, Body::Unrecognized(_))), "it is kept: {events:?}");
+}
+
+/// Whether the chat only opened. `None` if it did not start.
+fn only_opened(events: &[Event]) -> Option<bool> {
+    events.iter().find_map(|event| match &event.body {
+        Body::ChatStarted(started) => Some(started.only_opened),
+        _ => None,
+    })
+}
+
+#[tokio::test]
+async fn whoever_only_follows_a_link_or_an_advertisement_asked_for_no_messages() {
+    let all = samples::all().expect("events/ can be read");
+    for (provider, case, expected) in [
+        ("viber", "conversation_started_with_context", true),
+        ("messenger", "m_me_existing_chat_referral", true),
+        ("messenger", "referral_ads_without_ref", true),
+        ("messenger", "m_me_new_chat_get_started", false),
+        ("messenger", "optin_ref_plugin", false),
+        ("instagram", "igme_referral_existing_chat", true),
+        ("whatsapp", "click_to_whatsapp_ad_referral", true),
+        ("vk", "message_new_with_ref", false),
+        ("vk", "message_allow_with_key", false),
+        ("telegram", "start_with_token", false),
+        ("max", "bot_started_with_payload", false),
+    ] {
+        let sample = all.iter().find(|one| one.provider == provider && one.case == case).expect("a sample");
+        let harness = ProviderHarness::of(sample);
+        let events = harness.take(&sample.signed_request(&harness.path)).await.events;
+        assert_eq!(only_opened(&events), Some(expected), "{provider}/{case}");
+    }
+    let asks = json!({ "ref": "k7Qw_9Zt-Lm2Xa", "text": "Сколько стоит?" });
+    let events = vk("message_new", json!({ "message": vk_message(asks) })).await;
+    assert_eq!((only_opened(&events), said_of(&events)), (Some(true), vec!["Сколько стоит?".to_owned()]));
+    let begins = json!({ "ref": "k7Qw_9Zt-Lm2Xa", "text": "Начать" });
+    let events = vk("message_new", json!({ "message": vk_message(begins) })).await;
+    assert_eq!(only_opened(&events), Some(false));
+    let (at, purpose) = (Timestamp::from_second(1_800_000_000).expect("in range"), stagedoor_model::Purpose::Chat);
+    let token = stagedoor_model::LinkKey::new("test").mint(1, purpose, "fan", at);
+    assert_eq!(only_opened(&whatsapp(&format!("Хочу промокод [{token}]")).await), Some(false));
+}
+
 async fn telegram(update: Value) -> Vec<Event> {
     let secret = "x-telegram-bot-api-secret-token";
     heard("telegram", |path| posted(path, &update).header(secret, "secret")).await

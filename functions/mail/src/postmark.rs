@@ -94,12 +94,13 @@ fn told(kind: &str, one: &Value) -> Option<Option<Body>> {
             "HardBounce" => permanent(None, &[text(one, "/Details")]),
             "Transient" | "DnsError" => MailMessageState::Deferred,
             "Unsubscribe" => return Some(Some(unsubscribed(to, None))),
-            "SpamNotification" | "SpamComplaint" => return Some(Some(complained(to))),
+            "SpamComplaint" => return Some(Some(complained(to))),
             "ManuallyDeactivated" | "Blocked" => MailMessageState::Rejected,
             // Automatic answers are no bounces.
             "AutoResponder" | "AddressChange" | "Subscribe" | "ChallengeVerification" | "OpenRelayTest" => {
                 return Some(None);
             }
+            // `SpamNotification` is the word of a server's filter, not of a person.
             _ => MailMessageState::SoftBounced,
         },
         "SubscriptionChange" => {

@@ -81,16 +81,36 @@ pub fn membership(who: Identifier, lists: BTreeSet<String>, member: bool) -> Bod
     Body::MembershipReported(MembershipReported { who, lists, member })
 }
 
-/// An incoming SMS. A stop word ends the channel, and any other text is a message.
-pub fn sms(from: Identifier, id: &str, words: String) -> Body {
-    if stagedoor_model::is_stop_word(&words) {
-        return Body::ConsentRecorded(ConsentRecorded::withdrawn(from, Channel::Sms, "stop-word"));
+/// What an incoming SMS says. The first body has the id of the SMS alone.
+pub fn sms(from: Identifier, id: &str, content: Content) -> Vec<Body> {
+    let words = match &content {
+        Content::Text(words) | Content::Other { caption: Some(words), .. } => words.as_str(),
+        _ => "",
+    };
+    match stagedoor_model::is_stop_word(words) {
+        true => stopped(from, id, content),
+        false => vec![heard(from, id, content)],
     }
-    Body::MessageReceived(MessageHeard {
-        chat: ChatRef::of(from),
-        message: id.to_owned(),
-        content: Content::Text(words),
-    })
+}
+
+/// An SMS that ends the channel. Its words stand in the conversation, too.
+pub fn stopped(from: Identifier, id: &str, content: Content) -> Vec<Body> {
+    let stop = ConsentRecorded::withdrawn(from.clone(), Channel::Sms, "stop-word");
+    vec![Body::ConsentRecorded(stop), unanswered(from, id, content)]
+}
+
+/// An SMS that the hub must not answer. The bot says nothing to a quote, and hears no second stop in it.
+pub fn unanswered(from: Identifier, id: &str, content: Content) -> Body {
+    let (caption, files) = match content {
+        Content::Text(words) => (Some(words), vec![]),
+        Content::Other { kind, caption, files } => (caption.or(Some(kind)), files),
+        content => return heard(from, id, content),
+    };
+    heard(from, id, Content::Other { kind: Content::QUOTE.to_owned(), caption, files })
+}
+
+fn heard(from: Identifier, id: &str, content: Content) -> Body {
+    Body::MessageReceived(MessageHeard { chat: ChatRef::of(from), message: id.to_owned(), content })
 }
 
 /// A time without a zone, in the source's zone: `2026-11-20 18:03:11` or `20.11.2026 21:03:11`.

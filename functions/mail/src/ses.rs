@@ -39,6 +39,7 @@ const OPTIONAL: Shape = Shape {
         "bounce/bouncedRecipients/*/status",
         "bounce/bouncedRecipients/*/diagnosticCode",
         "complaint/complaintFeedbackType",
+        "complaint/complaintSubType",
         "subscription/contactList",
     ],
     numbers: &[],
@@ -299,6 +300,11 @@ fn told(inner: &Value, received: Timestamp) -> Option<(Parsed, bool)> {
         "Complaint" if text(inner, "/complaint/complaintFeedbackType").as_deref() == Some("not-spam") => vec![],
         "Complaint" => {
             let who = named("/complaint/complainedRecipients")?;
+            // SES did not send to an address on a list of its own. The person complained before, and not again.
+            let kind = text(inner, "/complaint/complaintSubType").filter(|kind| kind == "OnAccountSuppressionList");
+            if kind.is_some() {
+                return Some((letters(who, at("complaint"), MailMessageState::Rejected, false, kind), whole.get()));
+            }
             who.into_iter().map(|one| (one.clone(), at("complaint"), complained(one))).collect()
         }
         "Subscription" if is_true(inner, "/subscription/newTopicPreferences/unsubscribeAll") => {

@@ -3,7 +3,7 @@
 //! reliable signature: the last part of the path is the secret.
 
 use serde::Deserialize;
-use stagedoor_model::{Body, Event, LetterReported, MailMessageState, Timestamp};
+use stagedoor_model::{Body, Content, Event, LetterReported, MailMessageState, Timestamp};
 use stagedoor_webhook::{
     Accepts, Delivery, Form, NotUnderstood, Provider, Reject, SecretShape, Source, Verified, VerifiedDelivery,
     signature,
@@ -52,13 +52,18 @@ impl Provider for Smsc {
         let at: Timestamp = told_at.unwrap_or(delivery.received_at());
         let id = field("id").or(field("sms_id")).unwrap_or_default();
         if let Some(words) = field("mes") {
-            let body = sms(to.clone(), id, words.to_owned());
             let parts = ["sms", id, to.value(), stamp, words];
-            let event = match id.is_empty() {
-                true => delivery.event_told_at(&parts, told_at, body),
-                false => delivery.event(&parts, at, body),
+            let event = |(n, body): (usize, Body)| {
+                let own: &[&str] = if n == 0 { &[] } else { &["words"] };
+                let parts = [&parts[..], own].concat();
+                let event = match id.is_empty() {
+                    true => delivery.event_told_at(&parts, told_at, body),
+                    false => delivery.event(&parts, at, body),
+                };
+                event.ordered(delivery.order(n))
             };
-            return NotUnderstood::left_out(lost, vec![event.ordered(delivery.order(0))]);
+            let bodies = sms(to.clone(), id, Content::Text(words.to_owned()));
+            return NotUnderstood::left_out(lost, bodies.into_iter().enumerate().map(event).collect());
         }
         let status = field("status").ok_or("no status")?;
         let state = match status {

@@ -1,17 +1,19 @@
 //! Twilio, programmable messaging. Sources: twilio.com/docs/usage/security (the signature is base64(HMAC-SHA1(auth
 //! token, URL ‖ sorted fields)), with the URL exactly as configured there),
-//! twilio.com/docs/messaging/guides/track-outbound-message-status, …/advanced-opt-out (`OptOutType`),
-//! twilio.com/docs/api/errors (30003 unreachable, 30005 unknown, 30006 landline, 21610 stopped before). States may
-//! arrive out of order.
+//! twilio.com/docs/messaging/guides/track-outbound-message-status, …/advanced-opt-out (`OptOutType`), …/webhook-request
+//! (`MediaUrl0`, `MediaContentType0`), twilio.com/docs/api/errors (30003 unreachable, 30005 unknown, 30006 landline,
+//! 21610 stopped before). States may arrive out of order.
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use stagedoor_model::{Body, Channel, ConsentRecorded, Event, LetterReported, MailMessageState};
+use stagedoor_model::{Body, Content, Event, LetterReported, MailMessageState};
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
     signature::{Encoding, HmacScheme},
 };
 
-use crate::report::{letter, phone, sms};
+use crate::report::{letter, phone, sms, stopped, unanswered};
 
 /// Signed are the URL and the sorted fields.
 const SIGNATURE: HmacScheme = HmacScheme::sha1(Encoding::Base64).in_header("x-twilio-signature");
@@ -74,15 +76,20 @@ impl Provider for Twilio {
             let body = reported(number("To").ok_or("no To")?, id, status, field("ErrorCode"))?;
             return Ok(vec![delivery.event(&["status", id, status], at, body)]);
         }
-        let words = field("Body").ok_or("neither a status nor a message")?;
+        let content = content(&fields, field("Body"), field("MediaContentType0"));
+        let content = content.ok_or("neither a status nor a message")?;
         let from = number("From").ok_or("no From")?;
-        let body = match field("OptOutType") {
-            Some("STOP") => Body::ConsentRecorded(ConsentRecorded::withdrawn(from, Channel::Sms, "stop-word")),
-            // Twilio allows messages again, which is no consent to advertising.
-            Some("START" | "HELP") => return Ok(vec![]),
-            _ => sms(from, id, words.to_owned()),
+        let bodies = match field("OptOutType") {
+            Some("STOP") => stopped(from, id, content),
+            // Twilio itself answers these words. After START it sends again, which is no consent to advertising.
+            Some("START" | "HELP") => vec![unanswered(from, id, content)],
+            _ => sms(from, id, content),
         };
-        Ok(vec![delivery.event(&["sms", id], at, body).ordered(delivery.order(0))])
+        let event = |(n, body): (usize, Body)| {
+            let own: &[&str] = if n == 0 { &[] } else { &["words"] };
+            delivery.event(&[&["sms", id][..], own].concat(), at, body).ordered(delivery.order(n))
+        };
+        Ok(bodies.into_iter().enumerate().map(event).collect())
     }
 
     /// Without a `<Message>` Twilio sends no reply (twilio.com/docs/messaging/twiml).
@@ -90,6 +97,20 @@ impl Provider for Twilio {
         let headers = vec![("content-type", "text/xml".to_owned())];
         Answer { status: http::StatusCode::OK, headers, body: "<Response/>".into() }
     }
+}
+
+/// The words and the files of a message. `None` if it has neither. `kind` is the media type of the first file.
+fn content(fields: &[(String, String)], words: Option<&str>, kind: Option<&str>) -> Option<Content> {
+    let number = |name: &str| name.strip_prefix("MediaUrl")?.parse::<u8>().ok();
+    let file = |(name, url): &(String, String)| Some((number(name).filter(|_| !url.is_empty())?, url.clone()));
+    let files: BTreeMap<u8, String> = fields.iter().filter_map(file).collect();
+    let caption = words.map(str::to_owned);
+    if files.is_empty() {
+        return caption.map(Content::Text);
+    }
+    let family = kind.and_then(|kind| kind.split('/').next()).filter(|one| ["image", "audio", "video"].contains(one));
+    let kind = family.unwrap_or("file").to_owned();
+    Some(Content::Other { kind, caption, files: files.into_values().collect() })
 }
 
 fn reported(

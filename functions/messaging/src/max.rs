@@ -205,7 +205,7 @@ impl Max {
             Body::MessageReceived(MessageHeard { chat: chat.clone(), message: String::new(), content })
         });
         let said = said.map(|body| Fact { parts: beside(&parts, "said"), told_at, body });
-        let body = Body::ChatStarted(ChatStarted { chat, token, may_write: true });
+        let body = Body::ChatStarted(ChatStarted { chat, token, may_write: true, only_opened: false });
         Ok([Fact { parts, told_at, body }].into_iter().chain(said).collect())
     }
 

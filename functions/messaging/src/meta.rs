@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
     Body, ChatChanged, ChatRef, ChatStarted, Content, Delivered, Event, MessageHeard, MessageReported, Messenger,
-    Profile, Token, breakage,
+    Profile, Timestamp, Token, breakage,
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Secret, Shape, Source, Verified, VerifiedDelivery, odd,
@@ -17,7 +17,7 @@ use stagedoor_webhook::{
 };
 use subtle::ConstantTimeEq;
 
-use crate::read::{chat, edited, has_list, id, is_true, joined, list, other, pressed, text, told_millisecond};
+use crate::read::{chat, edited, has_list, id, is_true, joined, list, other, pressed, quoted, text, told_millisecond};
 
 /// How an app of Meta signs.
 pub const SIGNATURE: HmacScheme = HmacScheme::sha256(Encoding::Hex).in_header("x-hub-signature-256").after("sha256=");
@@ -141,6 +141,9 @@ impl Provider for Page {
     }
 }
 
+/// The parts of an event's id, and its content.
+type Fact = (Vec<String>, Body);
+
 /// Updates about a chat that have no meaning for the hub.
 const ASIDE: [&str; 9] = [
     "reaction",
@@ -168,16 +171,22 @@ impl Page {
             if foreign {
                 continue;
             }
-            strange |= !["/messaging", "/standby", "/changes"].iter().any(|kind| has_list(entry, kind));
-            // `standby` belongs to another app. Pages and the dashboard's test button send `changes`, which is kept.
+            // While another app answers a chat, such as the inbox of a manager, its updates come in `standby`.
+            let beside = || list(entry, "/standby").map(|update| (update, true));
+            let is_known = ["/messaging", "/changes"].iter().any(|kind| has_list(entry, kind));
+            strange |= !is_known && beside().next().is_none();
+            // Pages and the dashboard's test button send `changes`, which is kept.
             strange |= list(entry, "/changes").next().is_some() && !breakage::is_on("changes-are-dropped");
-            for update in list(entry, "/messaging") {
+            for (update, is_beside) in list(entry, "/messaging").map(|update| (update, false)).chain(beside()) {
                 let told_at = told_millisecond(update, "/timestamp");
                 lost.extend(odd(update, &OPTIONAL));
-                match self.update(update) {
-                    Some(bodies) => {
-                        for (fact, body) in bodies {
+                let facts = self.update(update);
+                let facts = if is_beside { facts.map(unanswered) } else { facts };
+                match facts {
+                    Some(facts) => {
+                        for (fact, body) in facts {
                             let parts: Vec<&str> = fact.iter().map(String::as_str).collect();
+                            let told_at = watermark(update, &body).or(told_at);
                             let event = delivery.event_told_at(&parts, told_at, body);
                             events.push(event.ordered(delivery.order(events.len())));
                         }
@@ -190,7 +199,7 @@ impl Page {
     }
 
     /// Facts with the parts of their ids. `None` for an update of an unknown kind.
-    fn update(&self, update: &Value) -> Option<Vec<(Vec<String>, Body)>> {
+    fn update(&self, update: &Value) -> Option<Vec<Fact>> {
         if let Some(enforced) = update.get("policy_enforcement") {
             let action = text(enforced, "/action").unwrap_or_default();
             tracing::error!(source = self.source.name.as_str(), action, "the platform acts against this page");
@@ -219,7 +228,7 @@ impl Page {
         }
         if let Some(referral) = update.get("referral") {
             let came = text(referral, "/ref");
-            return Some(vec![(fact("referral", came.clone().unwrap_or_default()), started(person, came))]);
+            return Some(vec![(fact("referral", came.clone().unwrap_or_default()), started(person, came, true))]);
         }
         if let Some(optin) = update.get("optin") {
             let told = self.optin(person.clone(), optin, fact("optin", optin.to_string()));
@@ -241,7 +250,7 @@ impl Page {
     }
 
     /// The facts of a message. `None` if it holds nothing known.
-    fn message(&self, person: ChatRef, message: &Value, update: &Value) -> Option<Vec<(Vec<String>, Body)>> {
+    fn message(&self, person: ChatRef, message: &Value, update: &Value) -> Option<Vec<Fact>> {
         // The page's own messages come back as echoes. An unsent message is gone.
         if is_true(message, "/is_echo")
             || is_true(message, "/is_deleted")
@@ -252,7 +261,7 @@ impl Page {
         let mid = id(message, "/mid").unwrap_or_else(|| stamp(update));
         let mut facts = Vec::new();
         if let Some(came) = text(message, "/referral/ref") {
-            facts.push((vec!["referral".into(), mid.clone()], started(person.clone(), Some(came))));
+            facts.push((vec!["referral".into(), mid.clone()], started(person.clone(), Some(came), true)));
         }
         let words = text(message, "/text");
         let inside = |one: &Value| joined([text(one, "/title"), text(one, "/payload/title")].into_iter().flatten());
@@ -285,36 +294,65 @@ impl Page {
         let payload = text(postback, "/payload").unwrap_or_default();
         let came = text(postback, "/referral/ref");
         if came.is_some() || payload.to_uppercase().contains("GET_STARTED") {
-            return started(person, came);
+            return started(person, came, false);
         }
         let content = pressed(Some(payload.clone()).filter(|payload| !payload.is_empty()), text(postback, "/title"));
         let content = content.unwrap_or(Content::Button(payload));
         Body::MessageReceived(MessageHeard { chat: person, message: mid, content })
     }
 
-    fn optin(&self, person: ChatRef, optin: &Value, fact: Vec<String>) -> Option<(Vec<String>, Body)> {
+    fn optin(&self, person: ChatRef, optin: &Value, fact: Vec<String>) -> Option<Fact> {
         let status = text(optin, "/notification_messages_status");
         let changed = |chat| ChatChanged { chat, marketing_only: true };
         let body = match (status.as_deref(), text(optin, "/ref")) {
             (Some("STOP_NOTIFICATIONS"), _) => Body::ChatStopped(changed(person)),
             (Some("RESUME_NOTIFICATIONS"), _) => Body::ChatResumed(changed(person)),
-            (_, Some(came)) => started(person, Some(came)),
+            (_, Some(came)) => started(person, Some(came), false),
             _ => return None,
         };
         Some((fact, body))
     }
 }
 
-fn started(chat: ChatRef, came: Option<String>) -> Body {
-    Body::ChatStarted(ChatStarted { chat, token: came.and_then(|came| Token::parse(&came)), may_write: true })
+fn started(chat: ChatRef, came: Option<String>, only_opened: bool) -> Body {
+    let token = came.and_then(|came| Token::parse(&came));
+    Body::ChatStarted(ChatStarted { chat, token, may_write: true, only_opened })
+}
+
+/// The facts of an update that another app answers. The bot says nothing to a quote, so a stop is a fact of its own.
+fn unanswered(facts: Vec<Fact>) -> Vec<Fact> {
+    let mut kept = Vec::new();
+    for (parts, body) in facts {
+        match body {
+            Body::MessageReceived(heard) => {
+                let (content, is_stop) = quoted(heard.content);
+                if is_stop {
+                    let changed = ChatChanged { chat: heard.chat.clone(), marketing_only: true };
+                    kept.push(([&parts[..], &["stop".to_owned()]].concat(), Body::ChatStopped(changed)));
+                }
+                kept.push((parts, Body::MessageReceived(MessageHeard { content, ..heard })));
+            }
+            // The other app greets whoever opens the chat.
+            Body::ChatStarted(_) => {}
+            body => kept.push((parts, body)),
+        }
+    }
+    kept
 }
 
 fn stamp(update: &Value) -> String {
     id(update, "/timestamp").unwrap_or_default()
 }
 
+/// The time up to which a report counts that names no message. A message that was sent later was not read.
+fn watermark(update: &Value, body: &Body) -> Option<Timestamp> {
+    let Body::MessageReported(told) = body else { return None };
+    let pointer = if told.state == Delivered::Seen { "/read/watermark" } else { "/delivery/watermark" };
+    told_millisecond(update, pointer).filter(|_| told.message.is_none())
+}
+
 /// Reports by message if they are named, or else up to the watermark.
-fn reports(person: &ChatRef, report: &Value, state: Delivered, fact: &[String]) -> Vec<(Vec<String>, Body)> {
+fn reports(person: &ChatRef, report: &Value, state: Delivered, fact: &[String]) -> Vec<Fact> {
     let mids = list(report, "/mids").filter_map(Value::as_str).map(str::to_owned);
     let mut named: Vec<Option<String>> = mids.chain(id(report, "/mid")).map(Some).collect();
     if named.is_empty() {

@@ -1,7 +1,7 @@
 //! Helpers that the deliveries of several messengers share.
 
 use serde_json::Value;
-use stagedoor_model::{ChatRef, Content, Identifier, Messenger, Profile, breakage};
+use stagedoor_model::{ChatRef, Content, Identifier, Messenger, Profile, breakage, is_stop_word};
 use stagedoor_webhook::Source;
 pub use stagedoor_webhook::read::{has_list, id, is_true, list, number, second, text, told_millisecond};
 
@@ -21,6 +21,17 @@ pub fn other(kind: &str, caption: Option<String>, files: Vec<String>) -> Content
 /// A message that its author edited. `None` without words, because no new words are known.
 pub fn edited(words: Option<String>, files: Vec<String>) -> Option<Content> {
     words.filter(|_| !breakage::is_on("edits-unheard")).map(|words| other(Content::EDITED, Some(words), files))
+}
+
+/// What a person says where somebody else answers, and whether it stops advertising. The bot says nothing to a quote.
+pub fn quoted(content: Content) -> (Content, bool) {
+    let (said, files) = match content {
+        Content::Text(words) | Content::Button(words) => (vec![words], vec![]),
+        Content::Pressed { payload, label } => (vec![label, payload], vec![]),
+        Content::Other { kind, caption, files } => (vec![caption.unwrap_or(kind)], files),
+    };
+    let is_stop = said.iter().any(|words| is_stop_word(words));
+    (other(Content::QUOTE, joined(said), files), is_stop)
 }
 
 /// Length in characters to which messengers cut a longer label at least.

@@ -257,7 +257,8 @@ impl Telegram {
             // A forwarded command carries another person's token.
             let own = message.get("forward_origin").is_none() && message.get("forward_date").is_none();
             let token = Token::parse(payload).filter(|_| own);
-            return Ok(Some(Body::ChatStarted(ChatStarted { chat, token, may_write: true })));
+            let started = ChatStarted { chat, token, may_write: true, only_opened: false };
+            return Ok(Some(Body::ChatStarted(started)));
         }
         if let Some(phone) = self.own_phone(message, &chat) {
             let (given, proof) = (Identifier::phone(phone), Proof::Channel);

@@ -159,7 +159,8 @@ impl Viber {
     fn started(&self, callback: &Value) -> Option<Body> {
         let chat = self.person(callback.get("user")?)?;
         let token = text(callback, "/context").and_then(|context| Token::parse(&context));
-        Some(Body::ChatStarted(ChatStarted { chat, token, may_write: is_true(callback, "/subscribed") }))
+        let may_write = is_true(callback, "/subscribed");
+        Some(Body::ChatStarted(ChatStarted { chat, token, may_write, only_opened: true }))
     }
 
     fn changed(&self, user: Option<&Value>) -> Option<ChatChanged> {

@@ -239,7 +239,8 @@ impl Vk {
         let mut bodies = Vec::new();
         if came.is_some() || begins {
             let token = came.and_then(|came| Token::parse(&came));
-            bodies.push(Body::ChatStarted(ChatStarted { chat: chat.clone(), token, may_write: true }));
+            let started = ChatStarted { chat: chat.clone(), token, may_write: true, only_opened: !begins };
+            bodies.push(Body::ChatStarted(started));
         }
         // The word that starts a chat is not part of the conversation. Its attachments are.
         let content = match begins {
@@ -292,7 +293,10 @@ impl Vk {
     fn allowed(&self, object: &Value) -> Option<Body> {
         let chat = self.person(number(object, "/user_id")?, None)?;
         Some(match text(object, "/key").and_then(|key| Token::parse(&key)) {
-            Some(token) => Body::ChatStarted(ChatStarted { chat, token: Some(token), may_write: true }),
+            Some(token) => {
+                let token = Some(token);
+                Body::ChatStarted(ChatStarted { chat, token, may_write: true, only_opened: false })
+            }
             None => Body::ChatResumed(ChatChanged { chat, marketing_only: false }),
         })
     }

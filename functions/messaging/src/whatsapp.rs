@@ -71,6 +71,7 @@ const OPTIONAL: Shape = Shape {
         "messages/*/contacts/*/name/formatted_name",
         "messages/*/contacts/*/name/first_name",
         "messages/*/contacts/*/phones/*/phone",
+        "messages/*/contacts/*/phones/*/wa_id",
         "messages/*/contacts/*/emails/*/email",
         "messages/*/order/product_items/*/product_retailer_id",
         "messages/*/order/product_items/*/quantity",
@@ -277,7 +278,8 @@ impl Whatsapp {
             None => (None, said),
         };
         if let Some(token) = token {
-            bodies.push(Body::ChatStarted(ChatStarted { chat: chat.clone(), token: Some(token), may_write: true }));
+            let (chat, token) = (chat.clone(), Some(token));
+            bodies.push(Body::ChatStarted(ChatStarted { chat, token, may_write: true, only_opened: false }));
             if said.is_none() {
                 return Some(bodies);
             }
@@ -309,26 +311,30 @@ impl Whatsapp {
             }),
         };
         if message.get("referral").is_some() {
-            bodies.push(Body::ChatStarted(ChatStarted { chat: chat.clone(), token: None, may_write: true }));
+            let chat = chat.clone();
+            bodies.push(Body::ChatStarted(ChatStarted { chat, token: None, may_write: true, only_opened: true }));
         }
         let heard = |content| Body::MessageReceived(MessageHeard { chat, message: mid.to_owned(), content });
         bodies.extend(content.map(heard));
         Some(bodies)
     }
 
-    /// A change of a person's number or id. `None` if the person cannot be read.
+    /// A change of a person's number or id. `None` if the person cannot be read, or the kind of change is unknown.
     fn renamed(&self, message: &Value) -> Option<Vec<Body>> {
         let system = message.get("system")?;
         let (new, old) = match text(system, "/type")?.as_str() {
-            "user_changed_number" => {
+            "user_changed_number" | "customer_changed_number" => {
                 let new = id(system, "/wa_id").or_else(|| id(system, "/new_wa_id"));
-                (self.person(new, None, None)?, self.person(id(message, "/from"), None, None)?)
+                let old = id(message, "/from").or_else(|| id(system, "/customer"));
+                (self.person(new, None, None)?, self.person(old, None, None)?)
             }
             "user_changed_user_id" => {
                 let old = id(system, "/previous_user_id");
                 (self.person(None, id(system, "/user_id"), None)?, self.person(None, old, None)?)
             }
-            _ => return Some(vec![]),
+            // The person has another device or installed the app again. The number is the same.
+            "customer_identity_changed" | "user_identity_changed" => return Some(vec![]),
+            _ => return None,
         };
         let mut chat = new;
         chat.also.insert(old.id);
@@ -411,9 +417,11 @@ fn beside_token(text: &str, token: &Token) -> Option<String> {
 fn inside(own: &Value) -> Option<String> {
     let plain = words(own, &["/caption", "/filename", "/text", "/name", "/address", "/emoji"]);
     let place = ["/latitude", "/longitude"].into_iter().filter_map(|axis| id(own, axis));
-    let cards = own.as_array().into_iter().flatten();
-    let cards = cards.filter_map(|card| {
-        words(card, &["/name/formatted_name", "/name/first_name", "/phones/0/phone", "/emails/0/email"])
+    let cards = list(own, "").filter_map(|card| {
+        let name = words(card, &["/name/formatted_name", "/name/first_name"]);
+        let phones = list(card, "/phones").filter_map(|one| text(one, "/phone").or_else(|| id(one, "/wa_id")));
+        let emails = list(card, "/emails").filter_map(|one| text(one, "/email"));
+        joined(name.into_iter().chain(phones).chain(emails))
     });
     let items = list(own, "/product_items").filter_map(|item| words(item, &["/product_retailer_id", "/quantity"]));
     joined(plain.into_iter().chain(place).chain(cards).chain(items))

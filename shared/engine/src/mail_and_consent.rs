@@ -48,8 +48,11 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
             record(format!("member:{source}:{lists}:{}", told.who), BTreeSet::from([told.who.clone()]), fact)
         }
         Body::AddressChanged(changed) => {
-            let both = BTreeSet::from([changed.old.clone(), changed.new.clone()]);
-            record(format!("moved:{source}:{}:{}", changed.old, changed.new), both, Fact::Moved)
+            let key = format!("moved:{source}:{}:{}", changed.old, changed.new);
+            let moved = record(key, BTreeSet::from([changed.old.clone()]), Fact::Moved)?;
+            // The owner of the old address typed the new one. Nothing proves that it is theirs.
+            let claims = BTreeSet::from([changed.new.clone()]);
+            Some(Record { claims: claims.difference(&moved.identifiers).cloned().collect(), ..moved })
         }
         _ => None,
     }

@@ -55,6 +55,15 @@ const OTHER: [&str; 12] = [
     "frequency",
 ];
 
+/// Words of a limit that passes. Gmail: "550 5.2.1 The user you are trying to contact is receiving mail at a rate that
+/// prevents additional messages from being delivered".
+const LIMIT: [&str; 6] = ["rate", "rates", "frequency", "frequently", "volume", "quickly"];
+
+/// Whether words in lower case tell of a limit. "Corporate" and "migrated" do not.
+fn is_limit(said: &str) -> bool {
+    said.split(|c: char| !c.is_alphanumeric()).any(|word| LIMIT.contains(&word)) || said.contains("too many")
+}
+
 /// Whether a refusal says that there is no such mailbox. `None`: it says nothing of it.
 ///
 /// `words` is whatever the server said; an enhanced status code (RFC 3463) is looked for in `code`, then in them. "Permanent" alone
@@ -62,16 +71,16 @@ const OTHER: [&str; 12] = [
 /// policy (5.7.1) are permanent, too.
 pub fn is_no_mailbox(code: Option<&str>, words: &str) -> Option<bool> {
     let enhanced = code.and_then(enhanced_code).or_else(|| enhanced_code(words));
+    let said = words.to_lowercase();
     match enhanced {
         Some(('4', ..)) => return Some(false),
         // No such mailbox or domain, one that moved, or a domain that takes no mail (RFC 7505).
         Some((_, 1, 1..=6 | 10)) => return Some(true),
-        // Disabled.
-        Some((_, 2, 1)) => return Some(true),
+        // Disabled, unless the mailbox only gets too many letters for now.
+        Some((_, 2, 1)) => return Some(!is_limit(&said)),
         Some((_, 0 | 1, 0)) | None => {}
         Some(_) => return Some(false),
     }
-    let said = words.to_lowercase();
     if SENDER.iter().any(|one| said.contains(one)) {
         return Some(false);
     }
@@ -110,6 +119,11 @@ mod tests {
             (Some("5.1.1"), "", Some(true)),
             (None, "smtp;550 5.1.1 The email account that you tried to reach does not exist.", Some(true)),
             (None, "550 5.2.1 The account is disabled", Some(true)),
+            (None, "550 5.2.1 The mailbox of this corporate account was migrated and is disabled", Some(true)),
+            (Some("5.2.1"), "", Some(true)),
+            (None, "550-5.2.1 The user you are trying to contact is receiving mail at a rate that\r\n", Some(false)),
+            (Some("5.2.1"), "Frequency or Volume Too High", Some(false)),
+            (Some("5.2.1"), "550 The user is receiving mail too quickly", Some(false)),
             (None, "552 5.2.2 Mailbox full, user unknown to quota", Some(false)),
             (None, "550 5.7.1 [198.51.100.5] is on a block list", Some(false)),
             (Some("550"), "5.7.1 Message rejected as spam", Some(false)),
