@@ -250,6 +250,79 @@ async fn a_pretix_refund_on_its_way_leaves_no_task_about_too_much() {
     }
 }
 
+/// The events of a webhook, as the hub's endpoint reads it.
+async fn told_by_pretix(action: &str, change: Value) -> Vec<Event> {
+    let mut body = json!({ "notification_id": 70, "organizer": "stagedoor", "event": "cherry", "action": action });
+    body.as_object_mut().expect("an object").extend(change.as_object().cloned().unwrap_or_default());
+    let source = provider_harness::source("pretix", "s");
+    let harness = provider_harness::ProviderHarness::open(source, SystemClock.now());
+    harness.take(&stagedoor_testkit::json(&format!("{}/s", harness.path), &body)).await.events
+}
+
+/// When the shows of all deals begin, in seconds, by the names of the deals.
+fn starts(world: &World) -> BTreeMap<String, String> {
+    let start = |lead: &Value| {
+        let fields = lead["custom_fields_values"].as_array().cloned().unwrap_or_default();
+        let field = fields.into_iter().find(|field| field["field_code"] == "STAGEDOOR_SHOW_AT")?;
+        Some(field["values"][0]["value"].to_string().replace('"', ""))
+    };
+    let leads = world.sandbox.leads();
+    let named = leads.iter().map(|lead| (lead["name"].as_str().unwrap_or_default().to_owned(), start(lead)));
+    named.filter_map(|(name, start)| Some((name, start?))).collect()
+}
+
+#[tokio::test]
+async fn a_date_of_a_pretix_series_that_moves_moves_in_the_deals_of_its_tickets_alone() {
+    const EVENT: &str = "/api/v1/organizers/stagedoor/events/cherry/";
+    const FIRST: &str = "2027-05-16T19:00:00+03:00";
+    let (shop, order_api) = pretix().await;
+    let mut series = recorded("pretix_event.json");
+    series["has_subevents"] = json!(true);
+    shop.say(EVENT, 200, series.clone());
+    let date = |number: u32, starts_at: &str| {
+        let answer = json!({ "name": { "ru": format!("Чайка {number}") }, "date_from": starts_at });
+        shop.say(&format!("{EVENT}subevents/{number}/"), 200, answer);
+    };
+    let mut world = World::new().await;
+    world.sync.order_apis.insert(shop_source(), Arc::clone(&order_api));
+    for (n, code, number) in [(1, "AAAAA", 7), (2, "BBBBB", 8)] {
+        date(number, FIRST);
+        let mut order = recorded("pretix_order_paid.json");
+        (order["code"], order["email"], order["phone"]) =
+            (json!(code), json!(format!("{code}@example.com")), Value::Null);
+        order["positions"][0]["subevent"] = json!(number);
+        shop.say(&format!("{EVENT}orders/{code}/"), 200, order);
+        world.run(vec![notice(n, code)]).await;
+    }
+    let at = |told: &str| told.parse::<stagedoor_model::Timestamp>().expect("a time").as_second().to_string();
+    let both = |seventh: &str| -> BTreeMap<String, String> {
+        [("Чайка 7".to_owned(), at(seventh)), ("Чайка 8".to_owned(), at(FIRST))].into()
+    };
+    assert_eq!(starts(&world), both(FIRST));
+    date(7, "2027-05-20T19:00:00+03:00");
+    let moved = told_by_pretix("pretix.subevent.changed", json!({ "subevent": 7 })).await;
+    world.run(moved).await;
+    assert_eq!(starts(&world), both("2027-05-20T19:00:00+03:00"));
+    // The series itself is no performance.
+    series["date_from"] = json!("2027-06-01T19:00:00+03:00");
+    shop.say(EVENT, 200, series);
+    world.run(told_by_pretix("pretix.event.changed", json!({})).await).await;
+    assert_eq!(starts(&world), both("2027-05-20T19:00:00+03:00"));
+    assert_eq!(order_api.show(&stagedoor_model::ShowRef::id("cherry")).await.expect("an answer"), None);
+}
+
+#[tokio::test]
+async fn a_new_date_of_a_pretix_series_is_no_news_and_one_without_its_number_is_kept() {
+    for action in ["pretix.subevent.added", "pretix.subevent.deleted"] {
+        assert_eq!(told_by_pretix(action, json!({ "subevent": 7 })).await, vec![]);
+    }
+    for odd in [json!({}), json!({ "subevent": null }), json!({ "subevent": "the seventh" })] {
+        let events = told_by_pretix("pretix.subevent.changed", odd.clone()).await;
+        let kinds: Vec<&str> = events.iter().map(Event::kind).collect();
+        assert_eq!(kinds, ["stagedoor.delivery.unrecognized.v1"], "{odd}");
+    }
+}
+
 #[tokio::test]
 async fn a_shop_that_is_down_is_asked_again_and_a_missing_order_is_nobody() {
     let (shop, order_api) = pretix().await;

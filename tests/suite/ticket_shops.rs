@@ -11,6 +11,11 @@ use stagedoor_tests::{hub::TestHub, provider_harness::ProviderHarness, tamper::s
 
 /// The sample tour with these shops: the show in Moscow is known by their ids.
 async fn hub() -> TestHub {
+    hub_with(|text| text).await
+}
+
+/// The same with a changed config.
+pub(crate) async fn hub_with(change: impl FnOnce(String) -> String) -> TestHub {
     let sources = "[source.tito]\nfunction = \"ticketing\"\nprovider = \"tito\"\n\
         secrets = [\"dev:tito-security-token\"]\n\n\
         [source.woocommerce]\nfunction = \"ticketing\"\nprovider = \"woocommerce\"\nsecrets = [\"dev:wc-secret\"]\n\
@@ -18,16 +23,17 @@ async fn hub() -> TestHub {
         [source.timepad]\nfunction = \"ticketing\"\nprovider = \"timepad\"\n\
         secrets = [\"dev:timepad-secret-phrase\"]\n\n[source.qtickets]";
     let known = "qtickets = [\"41\"], tito = [\"cherry\"], woocommerce = [\"93\"], timepad = [\"215813\"],";
-    TestHub::with(|text| text.replace("[source.qtickets]", sources).replace("qtickets = [\"41\"],", known)).await
+    let shops = |text: String| text.replace("[source.qtickets]", sources).replace("qtickets = [\"41\"],", known);
+    TestHub::with(|text| change(shops(text))).await
 }
 
-fn ago(minutes: i64) -> Timestamp {
+pub(crate) fn ago(minutes: i64) -> Timestamp {
     static NOW: LazyLock<Timestamp> =
         LazyLock::new(|| Timestamp::from_second(Timestamp::now().as_second()).expect("in range"));
     *NOW - SignedDuration::from_mins(minutes)
 }
 
-fn sample(provider: &str, case: &str) -> samples::Sample {
+pub(crate) fn sample(provider: &str, case: &str) -> samples::Sample {
     let all = samples::all().expect("events/ can be read");
     all.into_iter().find(|one| one.provider == provider && one.case == case).expect("a sample")
 }
@@ -41,19 +47,19 @@ fn told(provider: &str, case: &str, change: impl FnOnce(&mut Value)) -> SignedRe
 }
 
 /// The stages of all deals, the CRM's pipeline apart.
-fn stages(hub: &TestHub) -> Vec<(String, usize)> {
+pub(crate) fn stages(hub: &TestHub) -> Vec<(String, usize)> {
     hub.sandbox.leads_by_stage().into_iter().map(|((_, stage), count)| (stage, count)).collect()
 }
 
-fn one(stage: &str) -> Vec<(String, usize)> {
+pub(crate) fn one(stage: &str) -> Vec<(String, usize)> {
     vec![(stage.to_owned(), 1)]
 }
 
-fn price(hub: &TestHub) -> Vec<Value> {
+pub(crate) fn price(hub: &TestHub) -> Vec<Value> {
     hub.sandbox.leads().iter().map(|lead| lead["price"].clone()).collect()
 }
 
-async fn settled(hub: &TestHub, deliveries: impl IntoIterator<Item = SignedRequest>) {
+pub(crate) async fn settled(hub: &TestHub, deliveries: impl IntoIterator<Item = SignedRequest>) {
     for delivery in deliveries {
         hub.take(&delivery).await;
     }
@@ -71,7 +77,7 @@ async fn consents(hub: &TestHub, email: &str) -> Vec<Entry> {
 
 // Tito.
 
-fn registration(case: &str, minutes: i64, change: impl FnOnce(&mut Value)) -> SignedRequest {
+pub(crate) fn registration(case: &str, minutes: i64, change: impl FnOnce(&mut Value)) -> SignedRequest {
     told("tito", case, |body| {
         body["created_at"] = json!(ago(600).to_string());
         body["updated_at"] = json!(ago(minutes).to_string());
@@ -151,6 +157,50 @@ async fn a_registration_that_another_person_takes_over_is_theirs() {
     assert_eq!(left, 0, "{:?}", stages(&hub));
 }
 
+/// A registration of Anna's that was paid long ago. `cancelled`: what its payload says, if anything.
+fn of_anna(case: &str, minutes: i64, cancelled: Option<bool>) -> SignedRequest {
+    registration(case, minutes, |body| {
+        (body["name"], body["email"]) = (json!("Anna Ranevskaya"), json!("anna@example.com"));
+        body["completed_at"] = json!(ago(590).to_string());
+        if let Some(is_cancelled) = cancelled {
+            body["cancelled"] = json!(is_cancelled);
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_cancelled_registration_of_tito_that_is_changed_later_does_not_stand_again() {
+    let hub = hub().await;
+    settled(&hub, [of_anna("registration_finished", 200, None)]).await;
+    assert_eq!(stages(&hub), one("Оплачено"));
+    settled(&hub, [of_anna("registration_cancelled", 100, None)]).await;
+    let kept = price(&hub);
+    assert_eq!(stages(&hub), one("Возврат"));
+    settled(&hub, [of_anna("registration_updated", 50, None), of_anna("registration_finished", 200, None)]).await;
+    assert_eq!((stages(&hub), price(&hub)), (one("Возврат"), kept), "it says nothing of the cancellation");
+    settled(&hub, [of_anna("registration_updated", 20, Some(false))]).await;
+    assert_eq!((stages(&hub), price(&hub)), (one("Оплачено"), vec![json!(100)]), "only a word of it does");
+    settled(&hub, [of_anna("registration_updated", 10, Some(true)), of_anna("registration_updated", 5, None)]).await;
+    assert_eq!((stages(&hub), hub.sandbox.contacts().len()), (one("Возврат"), 1));
+}
+
+#[tokio::test]
+async fn a_check_in_of_tito_that_is_taken_back_makes_the_deal_paid_again() {
+    let hub = hub().await;
+    let scan = |is_in: bool, minutes: i64| {
+        told("tito", "checkin_created", |body| {
+            (body["checked_in"], body["checked_in_at"]) = (json!(is_in), json!(ago(minutes).to_string()));
+        })
+    };
+    settled(&hub, [of_anna("registration_finished", 200, None), scan(true, 30)]).await;
+    assert_eq!(stages(&hub), one("Успешно реализовано"));
+    // The time of the scan stays in what takes it back.
+    settled(&hub, [scan(false, 30)]).await;
+    assert_eq!(stages(&hub), one("Оплачено"));
+    settled(&hub, [scan(true, 30)]).await;
+    assert_eq!(stages(&hub), one("Оплачено"), "the scan that is told late was taken back");
+}
+
 #[tokio::test]
 async fn a_test_registration_of_tito_is_nobodys() {
     let hub = hub().await;
@@ -165,7 +215,7 @@ fn gmt(minutes: i64) -> Value {
     json!(Offset::UTC.to_datetime(ago(minutes)).to_string())
 }
 
-fn order(case: &str, minutes: i64, change: impl FnOnce(&mut Value)) -> SignedRequest {
+pub(crate) fn order(case: &str, minutes: i64, change: impl FnOnce(&mut Value)) -> SignedRequest {
     told("woocommerce", case, |body| {
         (body["date_created_gmt"], body["date_modified_gmt"]) = (gmt(600), gmt(minutes));
         if body["date_paid_gmt"].is_string() {
@@ -276,6 +326,33 @@ async fn a_ticket_of_timepad_that_was_returned_takes_its_share_of_the_money() {
     let whole = |body: &mut Value| body["status"]["name"] = json!("return_org");
     settled(&hub, [entry("order_returned_part", whole)]).await;
     assert_eq!((stages(&hub), price(&hub)), (one("Возврат"), vec![json!(0)]), "no ticket is returned twice");
+}
+
+/// An order of two tickets, one of which was returned, as TimePad told it this many minutes ago.
+fn at(minutes: i64, change: fn(&mut Value)) -> SignedRequest {
+    entry("order_returned_part", |body| {
+        body["hook_generated_at"] = json!(zoned(minutes));
+        change(body);
+    })
+}
+
+#[tokio::test]
+async fn a_ticket_of_timepad_that_is_paid_again_is_not_returned_any_more() {
+    let hub = hub().await;
+    let paid: fn(&mut Value) = |body| body["tickets"][1]["status_raw_name"] = json!("paid");
+    settled(&hub, [at(100, |_| {})]).await;
+    assert_eq!((stages(&hub), price(&hub)), (one("Оплачено"), vec![json!(1350)]));
+    // A list without the ticket, or without its status, says nothing of it.
+    let alone: fn(&mut Value) = |body| _ = body["tickets"].as_array_mut().expect("tickets").pop();
+    let untold: fn(&mut Value) = |body| body["tickets"][1]["status_raw_name"] = json!(null);
+    settled(&hub, [at(90, untold), at(80, alone)]).await;
+    assert_eq!(price(&hub), vec![json!(1350)]);
+    settled(&hub, [at(60, paid), at(100, |_| {})]).await;
+    assert_eq!((stages(&hub), price(&hub)), (one("Оплачено"), vec![json!(2250)]), "the latest list stands");
+    settled(&hub, [at(40, |body| body["status"]["name"] = json!("return_org"))]).await;
+    assert_eq!((stages(&hub), price(&hub)), (one("Возврат"), vec![json!(0)]));
+    settled(&hub, [at(20, paid)]).await;
+    assert_eq!((stages(&hub), price(&hub)), (one("Оплачено"), vec![json!(2250)]));
 }
 
 async fn order_of(case: &str, change: impl FnOnce(&mut Value)) -> Order {

@@ -3,6 +3,8 @@
 use axum::Router;
 use stagedoor_webhook::{Provider, Receiver, Source, providers};
 
+mod payment_ids;
+
 providers! {
     pretix
     qtickets

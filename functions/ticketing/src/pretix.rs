@@ -51,6 +51,9 @@ struct Notice {
     event: Option<String>,
     #[serde(default)]
     code: Option<String>,
+    /// The date within a series of events.
+    #[serde(default)]
+    subevent: Option<u64>,
 }
 
 impl Provider for Pretix {
@@ -67,14 +70,17 @@ impl Provider for Pretix {
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
-        let (notice, lost) = lenient::<Notice>(&delivery.object()?, &["event", "code"])?;
+        let (notice, lost) = lenient::<Notice>(&delivery.object()?, &["event", "code", "subevent"])?;
         let body = match (notice.action.as_str(), notice.event, notice.code) {
             (action, Some(event), Some(order)) if is_of_order(action) => {
                 Body::OrderNoticed(OrderNoticed { order, scope: Some(event) })
             }
-            ("pretix.event.changed" | "pretix.subevent.changed", Some(event), _) => {
-                Body::ShowNoticed(ShowChanged { show: ShowRef::id(event) })
-            }
+            ("pretix.event.changed", Some(event), _) => noticed(event),
+            // The tickets of a series name its dates, each by the event and its number.
+            ("pretix.subevent.changed", Some(event), _) => match notice.subevent {
+                Some(number) => noticed(format!("{event}/{number}")),
+                None => return Err("a date of a series without its number".into()),
+            },
             (action, _, _) if IRRELEVANT.iter().any(|prefix| action.starts_with(prefix)) => return Ok(vec![]),
             _ => return Err("an action that is not known".into()),
         };
@@ -87,12 +93,17 @@ impl Provider for Pretix {
     }
 }
 
+fn noticed(show: String) -> Body {
+    Body::ShowNoticed(ShowChanged { show: ShowRef::id(show) })
+}
+
 fn is_of_order(action: &str) -> bool {
     action.starts_with("pretix.event.order.") || action.starts_with("pretix.event.checkin")
 }
 
-/// Prefixes of actions that do not concern a person's deals.
-const IRRELEVANT: [&str; 7] = [
+/// Prefixes of actions that do not concern a person's deals. Nobody has a ticket for a date that is new. pretix deletes
+/// no date that somebody ordered.
+const IRRELEVANT: [&str; 9] = [
     "pretix.voucher.",
     "pretix.event.orders.waitinglist.",
     "pretix.customer.",
@@ -100,4 +111,6 @@ const IRRELEVANT: [&str; 7] = [
     "pretix.event.live.",
     "pretix.event.testmode.",
     "pretix.event.added",
+    "pretix.subevent.added",
+    "pretix.subevent.deleted",
 ];

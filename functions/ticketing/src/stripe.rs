@@ -38,6 +38,8 @@ const OPTIONAL: Shape = Shape {
         "data/object/payment_intent",
         "data/object/charge",
         "data/object/latest_charge",
+        "data/object/invoice",
+        "data/object/subscription",
     ],
     numbers: &["created", "data/object/amount", "data/object/amount_captured"],
     instants: &[],
@@ -137,17 +139,17 @@ impl Stripe {
             Some("unpaid" | "no_payment_required") => return Ok(None),
             _ => return Err("a payment_status that is not known".into()),
         }
-        let payment = id(session, "/payment_intent").or_else(|| id(session, "/id"));
+        // The session of a subscription names only the invoice, which the payment intent names, too.
+        let payment = ["/payment_intent", "/invoice", "/id"].into_iter().find_map(|path| id(session, path));
         self.reported(session, payment, money(session, "/amount_total")?, at, PaymentKind::Received).map(Some)
     }
 
-    /// Reports a payment without a session, if the shop gave it the order. For other payments the session reports.
+    /// Reports a payment under the id that its session has for it, so that both count once. The order may be known by
+    /// the session or the shop, or by nobody: then the money is shown.
     fn intent(&self, intent: &Value, at: Timestamp) -> Result<Option<PaymentReported>, NotUnderstood> {
-        if order_of(intent).is_none() {
-            return Ok(None);
-        }
         let amount = money(intent, "/amount_received").or_else(|_| money(intent, "/amount"))?;
-        self.reported(intent, id(intent, "/id"), amount, at, PaymentKind::Received).map(Some)
+        let payment = ["/invoice", "/id"].into_iter().find_map(|path| id(intent, path));
+        self.reported(intent, payment, amount, at, PaymentKind::Received).map(Some)
     }
 
     /// Reports the sum of all refunds of a charge so far. A new report replaces the last one. Stripe also counts the
@@ -202,8 +204,7 @@ impl Stripe {
         kind: PaymentKind,
     ) -> Result<PaymentReported, NotUnderstood> {
         let payment = payment.ok_or(NotUnderstood::from("it has no id"))?;
-        let mut references: BTreeSet<String> =
-            ["/payment_intent", "/charge", "/latest_charge"].into_iter().filter_map(|path| id(object, path)).collect();
+        let mut references: BTreeSet<String> = REFERENCES.into_iter().filter_map(|path| id(object, path)).collect();
         // The id of a refund or a dispute does not identify a payment.
         let named = matches!(kind, PaymentKind::Received) || text(object, "/object").as_deref() == Some("charge");
         references.extend(id(object, "/id").filter(|_| named));
@@ -211,6 +212,10 @@ impl Stripe {
         Ok(PaymentReported { shop, order, payment, references, detail: Payment { at, kind, amount } })
     }
 }
+
+/// Fields with other ids of the same payment. A session of a subscription has no payment intent, and the charge of its
+/// refund names the invoice.
+const REFERENCES: [&str; 5] = ["/payment_intent", "/charge", "/latest_charge", "/invoice", "/subscription"];
 
 /// The shop's id of the order, if the object carries it.
 fn order_of(object: &Value) -> Option<String> {

@@ -19,6 +19,8 @@ use stagedoor_webhook::{
     signature::{Encoding, HmacScheme},
 };
 
+use crate::payment_ids::payment_ids;
+
 const SIGNATURE: HmacScheme = HmacScheme::sha256(Encoding::Base64).in_header("tito-signature");
 
 #[derive(Deserialize)]
@@ -57,12 +59,18 @@ struct Registration {
     currency: Option<String>,
     total: String,
     paid: bool,
+    /// Absent from webhooks: then only the trigger tells it.
     #[serde(default)]
-    cancelled: bool,
+    cancelled: Option<bool>,
     #[serde(default)]
     refunded: bool,
     #[serde(default)]
     partially_refunded: bool,
+    /// The payment provider's id of the payment. The receipt has it, too.
+    #[serde(default)]
+    payment_reference: Option<String>,
+    #[serde(default)]
+    receipt: Receipt,
     #[serde(default)]
     discount_code: Option<String>,
     /// The mark of the link that the buyer came by.
@@ -71,6 +79,12 @@ struct Registration {
     tickets: Vec<TicketPayload>,
     #[serde(default)]
     test_mode: bool,
+}
+
+#[derive(Deserialize, Default)]
+struct Receipt {
+    #[serde(default)]
+    payment_reference: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -167,20 +181,27 @@ impl Tito {
         lost.extend(payload.partially_refunded.then(|| "partially_refunded".to_owned()));
         let asked = payload.tickets.iter().any(|ticket| !is_nothing(&ticket.opt_ins));
         lost.extend(asked.then(|| "tickets.opt_ins".to_owned()));
-        let identifiers = contact_identifiers(&self.source, payload.phone_number.as_deref(), payload.email.as_deref());
-        let order = self.order(&payload, &id, verb).map_err(|error| NotUnderstood::new(format!("a price: {error}")))?;
+        let mut identifiers =
+            contact_identifiers(&self.source, payload.phone_number.as_deref(), payload.email.as_deref());
+        let payments = [&payload.payment_reference, &payload.receipt.payment_reference];
+        identifiers.extend(payment_ids(&self.source, payments.map(Option::as_deref)));
+        let is_cancelled = if verb == "cancelled" { Some(true) } else { payload.cancelled };
+        let order = self.order(&payload, &id, is_cancelled == Some(true));
+        let order = order.map_err(|error| NotUnderstood::new(format!("a price: {error}")))?;
+        let cancelled = is_cancelled.and_then(|is_cancelled| cancellation(&order, is_cancelled));
+        let (at, time) = (payload.updated_at, payload.updated_at.to_string());
+        let cancelled = cancelled.map(|body| delivery.event_by_content(&["cancelled", &id, &time], at, body));
         let body = Body::of_order(OrderBody::new(identifiers, payload.name.clone(), order));
-        let (at, parts) = (payload.updated_at, ["order", id.as_str(), &payload.updated_at.to_string()]);
-        NotUnderstood::left_out(lost, vec![delivery.event_by_content(&parts, at, body)])
+        let order = delivery.event_by_content(&["order", &id, &time], at, body);
+        NotUnderstood::left_out(lost, std::iter::once(order).chain(cancelled).collect())
     }
 
-    fn order(&self, payload: &Registration, id: &str, verb: &str) -> Result<Order, MoneyError> {
+    fn order(&self, payload: &Registration, id: &str, is_cancelled: bool) -> Result<Order, MoneyError> {
         let currency = payload.currency.as_deref().unwrap_or(&self.source.currency);
         let money = |text: &str| Money::from_major(text, currency);
         let total = money(&payload.total)?;
         let show = ShowRef { title: payload.event.title.clone(), ..ShowRef::id(&payload.event.slug) };
         let is_paid = payload.paid || total.minor == 0;
-        let is_cancelled = verb == "cancelled" || payload.cancelled;
         let tickets = payload.tickets.iter().map(|ticket| {
             let (id, price) = (ticket.reference.clone(), money(&ticket.price)?);
             Ok(Ticket { id, show: show.clone(), price, live: true })
@@ -215,6 +236,7 @@ impl Tito {
             checks: BTreeMap::new(),
             refunds_as_of: None,
             earlier_starts: BTreeMap::new(),
+            gone_refunds: BTreeMap::new(),
         })
     }
 
@@ -247,7 +269,9 @@ impl Tito {
     fn check_in(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
         let (payload, lost) = lenient::<CheckInPayload>(&delivery.object()?, &["checked_in"])?;
         let id = id_of(&payload.event, &payload.registration_reference)?;
-        let told_at = payload.checked_in_at.unwrap_or(delivery.received_at());
+        // A scan that is taken back keeps its time, so the word that it is comes later than the scan.
+        let scanned_at = payload.checked_in_at.filter(|_| payload.checked_in);
+        let told_at = scanned_at.unwrap_or(delivery.received_at());
         let check = CheckIn { told_at, checked_at: payload.checked_in.then_some(told_at) };
         let zero = Money::zero(&self.source.currency);
         let zero = zero.map_err(|error| NotUnderstood::new(format!("currency: {error}")))?;
@@ -273,12 +297,23 @@ impl Tito {
             checks: BTreeMap::from([(payload.reference.clone(), check)]),
             refunds_as_of: None,
             earlier_starts: BTreeMap::new(),
+            gone_refunds: BTreeMap::new(),
         };
         let body = Body::of_order(OrderBody::new(BTreeSet::new(), None, order));
         let is_in = payload.checked_in.to_string();
         let parts = ["check-in", id.as_str(), payload.reference.as_str(), &is_in, &told_at.to_string()];
         NotUnderstood::left_out(lost, vec![delivery.event_by_content(&parts, told_at, body)])
     }
+}
+
+/// All tickets of a cancelled registration are given back without money, or are not any more. It is told apart from the
+/// state of the order, so that a later state without a word of the cancellation leaves it.
+fn cancellation(order: &Order, is_cancelled: bool) -> Option<Body> {
+    let all = order.tickets.iter().map(|ticket| ticket.id.clone());
+    let tickets: BTreeSet<String> = all.filter(|_| is_cancelled).collect();
+    let detail = Refund { amount: order.total.with_minor(0), at: order.revision, tickets, moved: false };
+    let body = RefundReported { order: order.id.clone(), refund: "cancelled".to_owned(), detail };
+    (!order.tickets.is_empty()).then_some(Body::RefundReported(body))
 }
 
 /// 2000-01-02: earlier than every registration, and later than what counts as no date.

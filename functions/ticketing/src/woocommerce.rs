@@ -20,6 +20,8 @@ use stagedoor_webhook::{
     signature::{Encoding, HmacScheme},
 };
 
+use crate::payment_ids::payment_ids;
+
 const SIGNATURE: HmacScheme = HmacScheme::sha256(Encoding::Base64).in_header("x-wc-webhook-signature");
 
 /// The largest number of tickets in one line. A larger one is a mistake.
@@ -79,6 +81,9 @@ struct OrderPayload {
     date_paid_gmt: Option<Timestamp>,
     #[serde(default)]
     customer_id: Option<String>,
+    /// The payment provider's id of the payment.
+    #[serde(default)]
+    transaction_id: Option<String>,
     #[serde(default)]
     billing: Billing,
     line_items: Vec<Line>,
@@ -242,6 +247,7 @@ impl Woocommerce {
         let mut identifiers = contact_identifiers(&source, billing.phone.as_deref(), billing.email.as_deref());
         let customer = payload.customer_id.as_deref();
         identifiers.extend(customer.and_then(|id| Identifier::opaque(Kind::Customer, self.source.name.as_str(), id)));
+        identifiers.extend(payment_ids(&self.source, [payload.transaction_id.as_deref()]));
         identifiers
     }
 
@@ -305,6 +311,7 @@ impl Woocommerce {
             checks: BTreeMap::new(),
             refunds_as_of: payload.refunds.as_ref().map(|_| revision),
             earlier_starts: BTreeMap::new(),
+            gone_refunds: BTreeMap::new(),
         })
     }
 

@@ -57,6 +57,8 @@ type EventCache = BTreeMap<(String, Option<u64>), (Instant, EventDetails)>;
 struct EventDetails {
     currency: String,
     show: ShowRef,
+    /// True for a whole series, whose dates are the performances.
+    is_series: bool,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +69,8 @@ struct EventAnswer {
     #[serde(default)]
     timezone: Option<String>,
     date_from: Option<LocalInstant>,
+    #[serde(default)]
+    has_subevents: bool,
 }
 
 #[derive(Deserialize)]
@@ -173,9 +177,18 @@ impl OrderApi for Pretix {
         let (event, subevent) = parts(&noticed.id);
         self.events.lock().await.retain(|(known, _), _| known != event);
         match self.hall(event, subevent).await? {
-            Ok(hall) => Ok(hall.map(|hall| Body::ShowRescheduled(ShowChanged { show: hall.show }))),
+            // The start of a series is no performance. Each of its dates has a webhook of its own.
+            Ok(hall) => {
+                let hall = hall.filter(|hall| !hall.is_series);
+                Ok(hall.map(|hall| Body::ShowRescheduled(ShowChanged { show: hall.show })))
+            }
             Err(odd) => {
-                let notice = json!({ "action": "pretix.event.changed", "event": event });
+                let notice = match subevent {
+                    Some(number) => {
+                        json!({ "action": "pretix.subevent.changed", "event": event, "subevent": number })
+                    }
+                    None => json!({ "action": "pretix.event.changed", "event": event }),
+                };
                 rows::kept(&self.source.name, "an event", odd, &notice).map(|(body, _)| Some(body))
             }
         }
@@ -280,6 +293,7 @@ impl Pretix {
         };
         let currency = whole.currency.clone().unwrap_or_else(|| self.source.currency.clone());
         let zone = whole.timezone.clone();
+        let is_series = subevent.is_none() && whole.has_subevents;
         let (id, answer) = match subevent {
             None => (event.to_owned(), whole),
             Some(number) => {
@@ -294,7 +308,7 @@ impl Pretix {
         };
         let title = answer.name.get("ru").or_else(|| answer.name.values().next()).cloned();
         let show = ShowRef { title, zone, ..ShowRef::id(id).starting(answer.date_from) };
-        let hall = EventDetails { currency, show };
+        let hall = EventDetails { currency, show, is_series };
         known.insert(key, (Instant::now(), hall.clone()));
         Ok(Ok(Some(hall)))
     }
@@ -390,5 +404,6 @@ fn order(answer: &OrderAnswer, halls: &BTreeMap<Option<u64>, EventDetails>) -> s
         checks: answer.positions.iter().map(|position| check(position, answer.last_modified)).collect(),
         refunds_as_of: Some(answer.last_modified),
         earlier_starts: BTreeMap::new(),
+        gone_refunds: BTreeMap::new(),
     })
 }

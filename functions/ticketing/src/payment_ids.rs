@@ -1,0 +1,21 @@
+//! A provider's ids of payments, as a shop keeps them beside its orders. Money that names no order is found by them.
+
+use stagedoor_model::{Identifier, Kind};
+use stagedoor_webhook::Source;
+
+/// The identifiers of the payments that an order names.
+pub(crate) fn payment_ids<'t>(
+    source: &'t Source,
+    told: impl IntoIterator<Item = Option<&'t str>>,
+) -> impl Iterator<Item = Identifier> {
+    let told = told.into_iter().flatten().map(str::trim).filter(|text| is_id(text));
+    told.filter_map(move |id| Identifier::opaque(Kind::Payment, source.name.as_str(), id))
+}
+
+/// True for a text that only a provider makes. Managers type notes into the same field: "cash", a date, the number of a
+/// bank transfer. Strangers' orders may have the same note, and it would make them one person.
+fn is_id(text: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| text.bytes().any(|byte| is(&byte));
+    let is_word = text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_word && text.len() >= 4 && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
+}
