@@ -90,6 +90,26 @@ fn listen_of_the_command_line_takes_public_url_along() {
 }
 
 #[test]
+fn a_public_url_with_more_than_a_host_and_a_path_is_told_with_the_remedy() {
+    let with = |url: &str| DEFAULT_CONFIG.replace("\"http://127.0.0.1:8080\"", &format!("\"{url}\""));
+    for (url, parts) in [
+        ("http://127.0.0.1:8080?from=crm", "a query (?)"),
+        ("http://127.0.0.1:8080/hub?", "a query (?)"),
+        ("http://127.0.0.1:8080/#top", "a fragment (#)"),
+        ("http://boss:pass-word@127.0.0.1:8080", "a user or a password"),
+        ("http://boss@127.0.0.1:8080/?a=1#b", "a user or a password and a query (?) and a fragment (#)"),
+    ] {
+        let text = with(url);
+        let told = read_config("stagedoor.toml", &text, None).expect_err("a mistake");
+        let line = text.lines().position(|line| line.starts_with("public_url")).expect("there") + 1;
+        let expected = format!("stagedoor.toml:{line}: hub.public_url: holds {parts}, which breaks every link");
+        assert!(told.contains(&expected) && told.contains("such as https://hub.example.ru"), "{url}: {told}");
+        assert!(!told.contains("pass-word"), "{told}");
+    }
+    read_config("stagedoor.toml", &with("http://127.0.0.1:8080/hub/"), None).expect("a path may follow");
+}
+
+#[test]
 fn mistakes_of_campaigns_codes_replies_and_sms_are_told_at_once() {
     let text = DEFAULT_CONFIG
         .replace("number = 1\nshow = \"cherry-ufa\"", "number = 4000\nshow = \"cherry-omsk\"")

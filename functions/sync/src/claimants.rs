@@ -45,7 +45,7 @@ impl Sync {
         if claimants.is_empty() || breakage::is_on("erased-in-claims-of-others") {
             return Ok(marked);
         }
-        let addresses = Addresses::of(names);
+        let addresses = self.addresses(names);
         for id in claimants {
             let rows = self.store.journal_of(*id).await?.into_iter();
             let struck = rows.filter_map(|row| {
@@ -151,8 +151,7 @@ fn strike(text: &mut String, addresses: &Addresses) {
 
 /// The event without the addresses. `None` if the event does not contain them.
 fn event_without(event: &Event, names: &BTreeSet<Identifier>, addresses: &Addresses) -> Option<Event> {
-    let holds = |event: &Event| serde_json::to_string(event).is_ok_and(|text| addresses.are_in(&text));
-    if !holds(event) {
+    if !addresses.are_mentioned_by(event) {
         return None;
     }
     let mut event = event.clone();
@@ -176,7 +175,7 @@ fn event_without(event: &Event, names: &BTreeSet<Identifier>, addresses: &Addres
         Body::MessageSent(sent) => strike(&mut sent.text, addresses),
         _ => {}
     }
-    if holds(&event) {
+    if addresses.are_mentioned_by(&event) {
         event.body = Body::Erased;
     }
     Some(event)

@@ -108,23 +108,13 @@ impl Sync {
         if found.is_empty() && claims.shared.contains(identifier) {
             return Err(PortError::Fail("it belongs to a crowd; name the person otherwise".into()));
         }
-        let mut ids: BTreeSet<PersonId> = BTreeSet::new();
-        let mut names = BTreeSet::from([identifier.clone()]);
-        for person in &found {
-            ids.insert(person.value.id);
-            ids.extend(&person.value.merged_ids);
-            names.extend(person.value.identifiers().into_iter().filter(|one| one.kind().is_strong()).cloned());
-        }
-        // Identifiers that a guard left with another person, or that many people share, stay with those people.
-        let owned = self.store.resolve(&names).await?;
-        names.retain(|name| {
-            !owned.shared.contains(name) && owned.owners.get(name).is_none_or(|owner| ids.contains(owner))
-        });
+        let mut ids = ids_of(&found);
+        let names = self.names_of(identifier, &found).await?;
         // A form that names no other person is theirs.
         let (bare, claimants): (Vec<_>, Vec<_>) =
             self.claimants(&found, &names).await?.into_iter().partition(|one| is_nobody_else(&one.value, &names));
         let mut claimants: BTreeSet<PersonId> = claimants.iter().map(|one| one.value.id).collect();
-        ids.extend(bare.iter().flat_map(|one| one.value.merged_ids.iter().copied().chain([one.value.id])));
+        ids.extend(ids_of(&bare));
         found.extend(bare);
         // A code that is not answered yet will become a claim.
         let typed = self.store.load(&self.typed_by(&names).await?).await?.into_iter().map(|one| one.value);
@@ -155,6 +145,24 @@ impl Sync {
         erased.traces = self.drop_traces(&names).await?;
         self.store.erase(&ids, &kept, &tombstones).await?;
         Ok(erased)
+    }
+
+    /// The identifiers by which these people are erased: `identifier` and their strong ones. Those that a guard left
+    /// with another person, or that many people share, stay with those people.
+    pub(crate) async fn names_of(
+        &self,
+        identifier: &Identifier,
+        people: &[Versioned<Person>],
+    ) -> Result<BTreeSet<Identifier>> {
+        let mut names = BTreeSet::from([identifier.clone()]);
+        for person in people {
+            names.extend(person.value.identifiers().into_iter().filter(|one| one.kind().is_strong()).cloned());
+        }
+        let (ids, owned) = (ids_of(people), self.store.resolve(&names).await?);
+        names.retain(|name| {
+            !owned.shared.contains(name) && owned.owners.get(name).is_none_or(|owner| ids.contains(owner))
+        });
+        Ok(names)
     }
 
     /// Contacts and deals of these people in both CRMs, as the index names them. They come from the CRMs' reports and
@@ -233,6 +241,11 @@ impl Sync {
         };
         Ok(Some(events.iter().zip(&stones).map(strike).collect()))
     }
+}
+
+/// The ids of these people, and of those who were joined into them.
+fn ids_of(people: &[Versioned<Person>]) -> BTreeSet<PersonId> {
+    people.iter().flat_map(|one| one.value.merged_ids.iter().copied().chain([one.value.id])).collect()
 }
 
 /// Invoices in both CRMs, with the invoices that were replaced.

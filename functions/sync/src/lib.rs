@@ -78,6 +78,7 @@ pub use shows::learn_changes;
 use stagedoor_engine::{Catalog, Guards, Invoicing};
 use stagedoor_model::{LinkKey, SourceName};
 use stagedoor_ports::{Clock, Crm, MailingList, OrderApi, Queue, SnsConfirmer, Store};
+pub use traces::Traces;
 pub use zones::UNKNOWN_ZONES;
 
 /// The ports and settings that the consumer works with. AWS and a laptop use the same.

@@ -27,6 +27,9 @@ use crate::{
 /// there is no hold.
 const HOLD: &str = "restored/hold";
 
+/// The folder that a file system makes at its top. A freshly mounted volume holds nothing else.
+const OF_FILE_SYSTEM: &str = "lost+found";
+
 /// Packs the files of a hub into `file`, also while it serves. Returns lines for the operator.
 ///
 /// # Errors
@@ -77,7 +80,8 @@ pub async fn restore(config: Config, folder: &Path, file: &Path) -> Result<Vec<S
     let _lock = lock(folder)?;
     let failed = |error: std::io::Error| format!("cannot read {}: {error}", folder.display());
     for one in std::fs::read_dir(folder).map_err(failed)? {
-        if one.map_err(failed)?.file_name() != LOCK_FILE {
+        let name = one.map_err(failed)?.file_name();
+        if name != LOCK_FILE && (name != OF_FILE_SYSTEM || !folder.join(OF_FILE_SYSTEM).is_dir()) {
             return Err(format!("{} is not empty: restore into a new folder", folder.display()));
         }
     }

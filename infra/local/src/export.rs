@@ -2,26 +2,78 @@
 
 use std::collections::BTreeSet;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use stagedoor_engine::{CrmState, Person, deals};
-use stagedoor_model::{Event, Identifier, SourceName, Timestamp};
-use stagedoor_sync::Sync;
+use stagedoor_model::{Body, Event, Identifier, SourceName, Timestamp};
+use stagedoor_sync::{Sync, Traces};
 
 use crate::{
     hub::Hub,
     segment_commands::{evidence_of, found, together},
 };
 
-/// Everything that the hub holds of a person, what the CRM holds now, and their mailing lists, as one JSON document.
+/// Everything that the hub holds of a person, what the CRM holds now, and their mailing lists, as one JSON document. It
+/// also shows the deliveries and messages that `erase` would remove, which may be there although nobody is known.
 ///
 /// # Errors
-/// A sentence: the identifier is unknown, or the store or the CRM cannot be read.
+/// A sentence: nothing holds the identifier, or the store, a queue or the CRM cannot be read.
 pub async fn export(hub: &Hub, identifier: &Identifier) -> Result<Value, String> {
+    let told = |error: stagedoor_ports::PortError| error.to_string();
+    let traces = hub.sync.traces_of(identifier).await.map_err(told)?;
+    let is_known = !hub.sync.bearers(identifier).await.map_err(told)?.is_empty();
+    let is_known = is_known || hub.sync.is_unreadable(identifier).await.map_err(told)?;
+    // The search for a person also says why nobody is found.
+    let people = if is_known || traces.is_empty() { found(hub, identifier).await? } else { vec![] };
     let mut all = Vec::new();
-    for (person, link) in found(hub, identifier).await? {
+    for (person, link) in people {
         all.push(of_person(hub, &person, &link).await?);
     }
-    Ok(together(all))
+    let mut document = match all.is_empty() {
+        true => json!({ "told_at": hub.sync.clock.now(), "identifiers": [identifier] }),
+        false => together(all),
+    };
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert("kept".to_owned(), kept(&traces));
+        fields.insert("waiting".to_owned(), waiting(&traces));
+    }
+    Ok(document)
+}
+
+/// The deliveries that were not understood, with their bodies.
+fn kept(traces: &Traces) -> Value {
+    traces.kept.iter().map(|row| shown(json!(row.event), &row.event)).collect()
+}
+
+/// The messages that wait and the dead letters, each with the name of its queue.
+fn waiting(traces: &Traces) -> Value {
+    let message = |(queue, text): &(&'static str, String)| {
+        let value: Value = serde_json::from_str(text).unwrap_or_else(|_| json!(text));
+        let event = match serde_json::from_str::<Event>(text) {
+            Ok(event) => shown(value, &event),
+            Err(_) => value,
+        };
+        json!({ "queue": queue, "event": event })
+    };
+    traces.waiting.iter().map(message).collect()
+}
+
+/// An event with what people can read of it: the body of a delivery as text, and nothing that is for the recipient
+/// alone.
+fn shown(mut value: Value, event: &Event) -> Value {
+    let (place, text) = match &event.body {
+        Body::Unrecognized(kept) => {
+            let bytes = STANDARD.decode(&kept.body).ok();
+            ("/data/body", bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
+        }
+        Body::MessageDecided(message) if message.is_confidential => ("/data/text", Some("…".to_owned())),
+        _ => return value,
+    };
+    // A body that is no UTF-8 stays in base64.
+    if let (Some(text), Some(field)) = (text, value.pointer_mut(place)) {
+        *field = Value::String(text);
+    }
+    value
 }
 
 async fn of_person(hub: &Hub, person: &Person, link: &CrmState) -> Result<Value, String> {

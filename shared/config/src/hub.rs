@@ -70,7 +70,7 @@ impl Reader<'_> {
         let region = self.region(&section.region, spot(value, "region"), "hub.region");
         let currency = self.currency(&section.currency, spot(value, "currency"), "hub.currency");
         if let Some(url) = &section.public_url {
-            self.url(url, spot(value, "public_url"), "hub.public_url");
+            self.public_url(url, spot(value, "public_url"), "hub.public_url");
         }
         if let Reading::OneMachine(Listeners { hub: Some(listen), .. }) = self.reading {
             let url = section.public_url.take();

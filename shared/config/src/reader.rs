@@ -204,6 +204,28 @@ impl Reader<'_> {
         }
     }
 
+    /// Checks the address under which the hub is reached. Each link of the hub is this address and a path.
+    pub(crate) fn public_url(&mut self, text: &str, span: Range<usize>, place: &str) {
+        self.url(text, span.clone(), place);
+        let Ok(url) = text.parse::<url::Url>() else { return };
+        let has_user = !url.username().is_empty() || url.password().is_some();
+        let parts = [
+            ("a user or a password", has_user),
+            ("a query (?)", url.query().is_some()),
+            ("a fragment (#)", url.fragment().is_some()),
+        ];
+        let parts: Vec<&str> = parts.iter().filter(|(_, is_there)| *is_there).map(|(part, _)| *part).collect();
+        // Running functions go on with the address that they were deployed with.
+        if !parts.is_empty() && self.reading.checks_secrets() {
+            let what = format!(
+                "holds {}, which breaks every link of the hub: write the scheme, the host and at most a path, such as \
+                 https://hub.example.ru",
+                parts.join(" and ")
+            );
+            self.errors.note(span, place, what);
+        }
+    }
+
     pub(crate) fn list<'r, 'd>(&mut self, root: &'r DeTable<'d>, name: &str) -> Vec<&'r Value<'d>> {
         match root.get(name).map(|value| (value, value.get_ref().as_array())) {
             None => vec![],

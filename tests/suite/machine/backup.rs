@@ -317,6 +317,23 @@ async fn a_backup_overwrites_nothing_and_only_a_whole_one_is_restored_into_an_em
     assert!(cut.contains("restore"), "{cut}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_freshly_mounted_volume_is_an_empty_folder() {
+    let (machine, _) = machine().await;
+    drop(machine.files());
+    backup(&machine.data(), &machine.file()).await.expect("a backup");
+    let volume = machine.folder.path().join("restored");
+    let own = volume.join("lost+found");
+    std::fs::create_dir_all(&volume).expect("a folder");
+    std::fs::write(&own, "of somebody").expect("written");
+    let told = machine.restored().await.expect_err("a file of somebody");
+    assert!(told.contains("is not empty"), "{told}");
+    std::fs::remove_file(&own).expect("removed");
+    std::fs::create_dir(&own).expect("what the file system makes");
+    machine.restored().await.expect("restored");
+    assert!(own.is_dir() && volume.join("hub.db").exists());
+}
+
 #[tokio::test]
 async fn a_disk_without_room_for_a_backup_is_said_before_it_is_begun() {
     let folder = tempfile::tempdir().expect("a folder");
