@@ -227,3 +227,26 @@ async fn killed_at_any_step_an_invoice_that_is_found_again_stays() {
         }
     }
 }
+
+/// The answer to an invoice may be lost, and a manager may delete its organisation before the hub finds it.
+#[tokio::test]
+async fn killed_at_any_step_an_invoice_whose_organisation_is_gone_is_cancelled_with_its_order() {
+    for steps in 1.. {
+        let account = Account::of(Which::Vtiger).await;
+        assert!(account.sync.handle(vec![with_tickets_back(1, 0)]).await.is_empty());
+        let life = Life::of(steps);
+        let mut mortal = account.another("test");
+        mortal.store = Arc::new(Mortal { inner: Arc::clone(&account.store), life: life.clone() });
+        _ = mortal.reconcile(FlushMode::Everything).await;
+        for company in texts(&account, "Accounts", "id") {
+            account.vtiger().deleted_by_manager(&company);
+        }
+        fold(&account, with_tickets_back(5, 2)).await;
+        let live = statuses(&account).into_iter().filter(|status| status != "Cancel").count();
+        assert_eq!(live, 0, "killed at step {steps}");
+        if !life.is_over() {
+            assert!(steps > 5, "there are steps to be killed at");
+            break;
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Invoices. If the server cannot create them, comments with the same content take their place.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 use stagedoor_engine::{InvoiceDraft, InvoiceParents};
@@ -191,25 +191,6 @@ impl Vtiger {
         Ok(rows.first().is_some_and(|row| normalise::minor(row, "hdnGrandTotal") == draft.total && has_account(row)))
     }
 
-    /// Invoices that can be revised, by key. An invoice without an account is created again.
-    pub(super) async fn whole_by_key(
-        &self,
-        schema: &Schema,
-        keys: &[String],
-    ) -> Result<BTreeMap<String, u64>, Failure> {
-        let mut found = self.invoices_by_key(schema, keys).await?;
-        let Some(known) = schema.invoices.as_ref().filter(|_| !found.is_empty()) else { return Ok(found) };
-        let ids: Vec<String> = found.values().map(|number| known.module.of(*number)).collect();
-        let mut bare = BTreeSet::new();
-        for chunk in ids.chunks(query::IN) {
-            let condition = format!("id in ({})", query::list(chunk.iter().map(String::as_str)));
-            let rows = query::all(&self.transport, "id,account_id", "Invoice", &condition).await?;
-            bare.extend(rows.iter().filter(|row| !has_account(row)).filter_map(|row| query::number(&query::id(row)?)));
-        }
-        found.retain(|_, number| !bare.contains(number));
-        Ok(found)
-    }
-
     async fn unmake(&self, known: &Invoices, number: u64) -> Result<(), WriteOutcome> {
         let id = known.module.of(number);
         tracing::warn!(id, "an invoice is not whole; it is made again");
@@ -283,14 +264,21 @@ impl Vtiger {
         draft: &InvoiceDraft,
         held: &Value,
     ) -> Result<Map<String, Value>, Failure> {
-        let Some(parents) = parents_of(draft) else { return Ok(Map::new()) };
-        let wanted = [
-            ("contact_id", schema.contacts.of(parents.contact), Gone::Contact(parents.contact)),
-            ("potential_id", schema.deals.of(parents.deal), Gone::Deal(parents.deal)),
-        ];
-        let mut stale = Vec::from(wanted);
-        // A manager deleted the company, and another took its place.
-        let company = parents.company.filter(|_| !has_account(held));
+        let parents = parents_of(draft);
+        let wanted = parents.map(|parents| {
+            [
+                ("contact_id", schema.contacts.of(parents.contact), Gone::Contact(parents.contact)),
+                ("potential_id", schema.deals.of(parents.deal), Gone::Deal(parents.deal)),
+            ]
+        });
+        let mut stale: Vec<_> = wanted.into_iter().flatten().collect();
+        // A manager deleted the company, and another took its place. Without one nothing can be changed, not even the
+        // state of an invoice that is cancelled.
+        let company = match parents.and_then(|parents| parents.company) {
+            _ if has_account(held) => None,
+            None => self.living_visitors(schema).await?,
+            company => company,
+        };
         stale.extend(company.map(|company| ("account_id", schema.accounts.of(company), Gone::Company(company))));
         stale.retain(|(field, id, _)| held.get(*field).map(normalise::plain).unwrap_or_default() != *id);
         if !stale.is_empty() && !breakage::is_on("invoice-of-gone-row-refused") {
@@ -362,6 +350,20 @@ impl Vtiger {
         if self.ability.is_missing() || rows.iter().all(|(hangs, _)| hangs.company.is_some()) {
             return Ok(0);
         }
+        self.account_of_visitors(schema).await
+    }
+
+    /// The organisation of single visitors, made again if a manager deleted it. `None` if the CRM refuses it.
+    async fn living_visitors(&self, schema: &Schema) -> Result<Option<u64>, Failure> {
+        let Ok(known) = self.account_of_visitors(schema).await else { return Ok(None) };
+        if self.missing_of(schema, &[Gone::Company(known)]).await?.is_empty() {
+            return Ok(Some(known));
+        }
+        *self.visitors.lock().await = None;
+        Ok(self.account_of_visitors(schema).await.ok())
+    }
+
+    async fn account_of_visitors(&self, schema: &Schema) -> Result<u64, WriteOutcome> {
         let mut known = self.visitors.lock().await;
         if let Some(number) = *known {
             return Ok(number);

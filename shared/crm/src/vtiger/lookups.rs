@@ -74,7 +74,7 @@ impl Vtiger {
     pub(super) async fn find_invoices(&self, keys: &BTreeSet<String>) -> Result<BTreeMap<String, u64>, CrmError> {
         let schema = self.schema().await?;
         let keys: Vec<String> = keys.iter().cloned().collect();
-        Ok(self.whole_by_key(&schema, &keys).await?)
+        Ok(self.invoices_by_key(&schema, &keys).await?)
     }
 
     /// Reads contacts from this number on, in the order of numbers, so that created or deleted contacts shift no page.

@@ -65,7 +65,10 @@ impl ContactState {
 impl DealState {
     /// Returns true if this deal was closed as a double and the other's deal was not.
     fn counts_less_than(&self, other: &Self) -> bool {
-        let is_closed = |one: &Self, by: &Self| one.id.is_some_and(|id| by.closed.contains(&id));
+        // A deal that was closed and counts all the same took the place of one that a manager deleted.
+        let counts_again = |one: &Self, id: &u64| one.closed.contains(id) && !breakage::is_on("old-mark-comes-back");
+        let is_closed =
+            |one: &Self, by: &Self| one.id.is_some_and(|id| by.closed.contains(&id) && !counts_again(one, &id));
         is_closed(self, other) && !is_closed(other, self)
     }
 
@@ -222,7 +225,11 @@ impl CrmState {
             self.left_out.entry(id).or_default().extend(values);
         }
         let is_among = |marked: &BTreeSet<u64>, one: Option<u64>| one.is_some_and(|id| marked.contains(&id));
-        let is_marked = is_among(&marked, self.contact.id) && !is_among(&self.marked, contact.id);
+        // The elder's contact took the place of the other's, for example because a manager deleted that one. Then the
+        // hub took the mark off, and the other's state still has it.
+        let is_decided = is_among(&self.doubles, contact.id) && !breakage::is_on("old-mark-comes-back");
+        let is_marked = is_among(&marked, self.contact.id) && !is_among(&self.marked, contact.id) && !is_decided;
+        let counts = self.contact.id.filter(|_| is_decided);
         let is_replaced = is_among(&self.doubles, contact.id) && !breakage::is_on("replaced-row-back");
         let is_missing = self.contact.id.is_none() && !is_replaced;
         let is_marked = is_marked && !breakage::is_on("closed-double-counts");
@@ -254,7 +261,7 @@ impl CrmState {
             let known = self.deals.entry(show).or_default();
             *known = std::mem::take(known).join(deal);
         }
-        self.marked.extend(marked);
+        self.marked.extend(marked.into_iter().filter(|id| Some(*id) != counts));
         self.other_ids.extend(other_ids);
         self.noted.extend(noted);
         self.tasked = self.tasked.max(tasked);
@@ -321,6 +328,23 @@ mod tests {
             assert_eq!((joined.contact.id, deal.id), (Some(9), Some(14)));
             assert!(joined.doubles.contains(&13) && deal.doubles.contains(&11));
         }
+    }
+
+    #[test]
+    fn rows_that_took_the_place_of_deleted_ones_count_although_they_were_doubles_before() {
+        let other = link(9, 14, &[13], &[11]);
+        let mut elder = link(13, 11, &[], &[]).join(other.clone());
+        assert_eq!(elder.contact.id, Some(9));
+        // A manager deleted the contact and the deal that counted.
+        elder.contact = ContactState { id: Some(13), ..ContactState::default() };
+        (elder.doubles, elder.marked) = (BTreeSet::from([9]), BTreeSet::new());
+        for deal in elder.deals.values_mut() {
+            (deal.id, deal.doubles) = (Some(11), BTreeSet::from([14]));
+        }
+        let joined = elder.join(other);
+        let deal = joined.deals.values().next().expect("a deal");
+        assert_eq!((joined.contact.id, deal.id), (Some(13), Some(11)), "each run reads the other's state again");
+        assert!(joined.marked.is_empty(), "its mark was taken off");
     }
 
     #[test]
