@@ -173,6 +173,9 @@ impl SyncRun {
                 let row = found.invoices.get(&key_of(order, invoice)).copied();
                 resolve(&mut invoice.pending, row.is_some(), false, now, late_for);
                 if row.is_some() {
+                    // The order may ask for nothing any more. Then this run plans nothing for its invoice.
+                    let is_unplanned = !person_run.plan.concerns_invoice(order);
+                    person_run.open += usize::from(is_unplanned && !breakage::is_on("found-invoice-stands"));
                     let anew = invoice.anew + u32::from(invoice.id.is_some());
                     let mut old = std::mem::take(&mut invoice.old);
                     old.retain(|one| Some(*one) != row);

@@ -226,6 +226,14 @@ impl Plan {
         })
     }
 
+    /// Returns true if the plan writes an invoice of this order.
+    pub fn concerns_invoice(&self, order: &str) -> bool {
+        self.steps.iter().any(|(step, _)| match step {
+            Step::CreateInvoice(draft, _) | Step::UpdateInvoice(_, draft) => draft.order == order,
+            _ => false,
+        })
+    }
+
     /// Returns true if there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
