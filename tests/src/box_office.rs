@@ -45,7 +45,7 @@ pub fn order(n: usize) -> Event {
         checks: Default::default(),
         refunds_as_of: None,
         earlier_starts: std::collections::BTreeMap::new(),
-        gone_refunds: std::collections::BTreeMap::new(),
+        gone_refunds: None,
     };
     let names = ["phone:+79161234567", "email:kassa@example.com"];
     let names: BTreeSet<_> = names.iter().map(|name| name.parse().expect("an identifier")).collect();

@@ -36,7 +36,7 @@ pub fn orders(count: usize) -> Vec<Event> {
             checks: BTreeMap::new(),
             refunds_as_of: None,
             earlier_starts: BTreeMap::new(),
-            gone_refunds: BTreeMap::new(),
+            gone_refunds: None,
         };
         let names = [format!("phone:+7916{:07}", 1_000_000 + n), format!("email:buyer{n}@example.com")];
         let names = names.iter().map(|text| text.parse().expect("an identifier")).collect();

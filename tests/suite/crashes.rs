@@ -69,7 +69,7 @@ pub fn order(n: i64, names: &[&str]) -> Event {
         checks: BTreeMap::new(),
         refunds_as_of: None,
         earlier_starts: BTreeMap::new(),
-        gone_refunds: BTreeMap::new(),
+        gone_refunds: None,
     };
     let body = Body::of_order(OrderBody::new(identifiers(names), None, order));
     Event::new(&source(), EventId::derive(&source(), &["order", &n.to_string()]), at(n), body)

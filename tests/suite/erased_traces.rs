@@ -59,7 +59,7 @@ async fn what_is_of_somebody_with_a_longer_address_or_number_outlives_an_erasure
         json!({ "buyer": { "customer_id": 300_000 } }),
         json!({ "words": "Пишите на anna@example.com." }),
     ];
-    strange(&hub, &[&of_anna[..], &[of_joanna.clone()]].concat()).await;
+    strange(&hub, &[&of_anna[..], std::slice::from_ref(&of_joanna)].concat()).await;
     let waiting =
         vec![order_of(&hub, "email:anna@example.com").await, order_of(&hub, "email:joanna@example.com").await];
     hub.hub.queues.events.send_later(waiting.clone(), LONG).await.expect("queued");

@@ -51,7 +51,7 @@ fn order(id: &str, show: &str, revision: i64, name: &str, who: &[&str]) -> Event
         checks: Default::default(),
         refunds_as_of: None,
         earlier_starts: BTreeMap::new(),
-        gone_refunds: BTreeMap::new(),
+        gone_refunds: None,
     };
     let identifiers = who.iter().map(|text| identifier(text)).collect();
     let body = Body::of_order(OrderBody::new(identifiers, Some(name.into()), order));

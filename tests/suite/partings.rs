@@ -49,7 +49,7 @@ pub(crate) fn order(id: &str, show: &str, revision: i64, name: &str, who: &[&str
         checks: BTreeMap::new(),
         refunds_as_of: None,
         earlier_starts: BTreeMap::new(),
-        gone_refunds: BTreeMap::new(),
+        gone_refunds: None,
     };
     let body = Body::of_order(OrderBody::new(identifiers(who), Some(name.into()), order));
     Event::new(&source("shop"), EventId::derive(&source("shop"), &[id, &revision.to_string()]), at(revision), body)

@@ -107,7 +107,7 @@ fn bought(n: usize, codes: &[&str], second: i64) -> Event {
         checks: BTreeMap::new(),
         refunds_as_of: None,
         earlier_starts: BTreeMap::new(),
-        gone_refunds: BTreeMap::new(),
+        gone_refunds: None,
     };
     let body = Body::of_order(OrderBody::new([phone(n)].into(), None, order));
     Event::new(&source("theatre"), EventId::derive(&source("theatre"), &["order", &n.to_string()]), at(second), body)

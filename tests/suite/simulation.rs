@@ -92,7 +92,7 @@ fn order(n: u64, fan: u64, dice: &mut Dice) -> Event {
         checks: BTreeMap::new(),
         refunds_as_of: None,
         earlier_starts: BTreeMap::new(),
-        gone_refunds: BTreeMap::new(),
+        gone_refunds: None,
     };
     let time = order.revision;
     let body = Body::of_order(OrderBody::new(who(fan, dice), Some(format!("Fan {fan}")), order));

@@ -202,7 +202,7 @@ fn order(payload: &OrderPayload) -> Result<Order, NotUnderstood> {
         checks: checks(payload),
         refunds_as_of: None,
         earlier_starts: BTreeMap::new(),
-        gone_refunds: BTreeMap::new(),
+        gone_refunds: None,
     })
 }
 

@@ -277,6 +277,6 @@ fn order(payload: &OrderPayload) -> Result<Order, MoneyError> {
         checks: checks.collect(),
         refunds_as_of: payload.refunds.as_ref().map(|_| payload.updated_at),
         earlier_starts: BTreeMap::new(),
-        gone_refunds: BTreeMap::new(),
+        gone_refunds: None,
     })
 }

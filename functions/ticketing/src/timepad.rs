@@ -289,7 +289,7 @@ impl Timepad {
             checks: BTreeMap::new(),
             refunds_as_of: generated_at.filter(|_| is_listed),
             earlier_starts: BTreeMap::new(),
-            gone_refunds: BTreeMap::new(),
+            gone_refunds: None,
         })
     }
 }

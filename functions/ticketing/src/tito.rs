@@ -236,7 +236,7 @@ impl Tito {
             checks: BTreeMap::new(),
             refunds_as_of: None,
             earlier_starts: BTreeMap::new(),
-            gone_refunds: BTreeMap::new(),
+            gone_refunds: None,
         })
     }
 
@@ -297,7 +297,7 @@ impl Tito {
             checks: BTreeMap::from([(payload.reference.clone(), check)]),
             refunds_as_of: None,
             earlier_starts: BTreeMap::new(),
-            gone_refunds: BTreeMap::new(),
+            gone_refunds: None,
         };
         let body = Body::of_order(OrderBody::new(BTreeSet::new(), None, order));
         let is_in = payload.checked_in.to_string();

@@ -311,7 +311,7 @@ impl Woocommerce {
             checks: BTreeMap::new(),
             refunds_as_of: payload.refunds.as_ref().map(|_| revision),
             earlier_starts: BTreeMap::new(),
-            gone_refunds: BTreeMap::new(),
+            gone_refunds: None,
         })
     }
 

@@ -399,7 +399,7 @@ mod tests {
             checks: BTreeMap::new(),
             refunds_as_of: None,
             earlier_starts: BTreeMap::new(),
-            gone_refunds: BTreeMap::new(),
+            gone_refunds: None,
         }
     }
 

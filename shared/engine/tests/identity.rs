@@ -53,7 +53,7 @@ fn order(id: u8, revision: i64, state: OrderState, identifiers: Vec<Identifier>)
         checks: BTreeMap::new(),
         refunds_as_of: None,
         earlier_starts: BTreeMap::new(),
-        gone_refunds: BTreeMap::new(),
+        gone_refunds: None,
     };
     let body = OrderBody::new(identifiers.into_iter().collect(), None, order);
     let id = EventId::derive(&source(), &[&id.to_string(), &revision.to_string()]);

@@ -54,7 +54,7 @@ fn order(n: usize) -> Record {
         checks: BTreeMap::new(),
         refunds_as_of: None,
         earlier_starts: BTreeMap::new(),
-        gone_refunds: BTreeMap::new(),
+        gone_refunds: None,
     };
     let names = BTreeSet::from([phone(1), email(1)]);
     let body = Body::of_order(OrderBody::new(names, Some("Anna Karenina".into()), order));

@@ -49,7 +49,7 @@ fn order(id: &str, second: i64, starts: &[i64], live: bool) -> Record {
         checks: BTreeMap::new(),
         refunds_as_of: None,
         earlier_starts: BTreeMap::new(),
-        gone_refunds: BTreeMap::new(),
+        gone_refunds: None,
     };
     let body = Body::of_order(OrderBody::new(BTreeSet::from([phone(1)]), None, order));
     let id = EventId::derive(&source(), &["order", id, &second.to_string(), &format!("{starts:?}")]);

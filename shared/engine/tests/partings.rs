@@ -34,7 +34,7 @@ fn order(id: u8, revision: i64, name: &str, identifiers: &[Identifier]) -> Recor
         checks: BTreeMap::new(),
         refunds_as_of: None,
         earlier_starts: BTreeMap::new(),
-        gone_refunds: BTreeMap::new(),
+        gone_refunds: None,
     };
     let body = OrderBody::new(identifiers.iter().cloned().collect(), Some(name.to_owned()), order);
     let id = EventId::derive(&source(), &[&id.to_string(), &revision.to_string()]);

@@ -46,7 +46,7 @@ fn told(shows: [&str; 2], second: i64, cancelled: &BTreeSet<&str>, total: i64, p
         checks: BTreeMap::new(),
         refunds_as_of: None,
         earlier_starts: BTreeMap::new(),
-        gone_refunds: BTreeMap::new(),
+        gone_refunds: None,
     };
     let body = Body::of_order(OrderBody::new(BTreeSet::from([phone(1)]), None, order));
     let id = EventId::derive(&source(), &["order", &second.to_string()]);

@@ -53,7 +53,9 @@ pub use mail::{AddressChanged, LetterReported, MailMessage, MailMessageState, Me
 pub use messenger::{ContactCard, DeepLink, IdForm, LinkPart, Messenger, MessengerInfo, ProfileLink};
 pub use money::{Money, MoneyError};
 pub use name::{clean_name, name_for_messages};
-pub use order::{CheckIn, EarlierStarts, Item, Order, OrderState, Payment, PaymentKind, Refund, Ticket, TicketHistory};
+pub use order::{
+    CheckIn, EarlierStarts, GoneRefunds, Item, Order, OrderState, Payment, PaymentKind, Refund, Ticket, TicketHistory,
+};
 pub use phone::{Phone, PhoneError, Region, visible};
 pub use proof::Proof;
 pub use quiet::QuietHours;

@@ -151,12 +151,17 @@ pub struct Order {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", rename = "told_starts")]
     #[cfg_attr(feature = "schemas", schemars(skip))]
     pub earlier_starts: BTreeMap<String, EarlierStarts>,
-    /// When refunds that the shop does not list any more were told first, by their ids. So one that it lists again is as
-    /// old as before. Empty in a single state.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// Refunds that the shop does not list any more. `None` in a single state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemas", schemars(skip))]
-    pub gone_refunds: BTreeMap<String, Timestamp>,
+    pub gone_refunds: Option<Box<GoneRefunds>>,
 }
+
+/// When refunds that a shop does not list any more were told first, by their ids. So one that it lists again is as old as
+/// before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GoneRefunds(pub BTreeMap<String, Timestamp>);
 
 /// What earlier states of an order told of the start of one show.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -292,11 +297,12 @@ impl Order {
 
     /// Gives each refund the time at which it was told first. A shop that tells no time of it gives it the time of each
     /// later edit of the order. Returns the times of the refunds that are not listed now.
-    fn date_refunds(all: &mut BTreeMap<String, Refund>, states: [&Self; 2]) -> BTreeMap<String, Timestamp> {
+    fn date_refunds(all: &mut BTreeMap<String, Refund>, states: [&Self; 2]) -> Option<Box<GoneRefunds>> {
         let mut first = BTreeMap::<String, Timestamp>::new();
         for one in states {
             let told = one.refunds.iter().map(|(id, refund)| (id, refund.at));
-            for (id, at) in told.chain(one.gone_refunds.iter().map(|(id, at)| (id, *at))) {
+            let gone = one.gone_refunds.iter().flat_map(|gone| &gone.0);
+            for (id, at) in told.chain(gone.map(|(id, at)| (id, *at))) {
                 first.entry(id.clone()).and_modify(|known| *known = at.min(*known)).or_insert(at);
             }
         }
@@ -304,7 +310,7 @@ impl Order {
             let told = first.remove(id).filter(|_| !breakage::is_on("refund-grows-younger"));
             refund.at = told.unwrap_or(refund.at);
         }
-        first
+        (!first.is_empty()).then(|| Box::new(GoneRefunds(first)))
     }
 
     /// The starts that both states and their earlier ones told. What the later state tells itself is left out.
@@ -392,7 +398,7 @@ mod tests {
             checks: BTreeMap::new(),
             refunds_as_of: is_whole.then(|| at(second)),
             earlier_starts: BTreeMap::new(),
-            gone_refunds: BTreeMap::new(),
+            gone_refunds: None,
         }
     }
 

@@ -135,7 +135,7 @@ mod tests {
             checks: BTreeMap::new(),
             refunds_as_of: None,
             earlier_starts: BTreeMap::new(),
-            gone_refunds: BTreeMap::new(),
+            gone_refunds: None,
         };
         let source = SourceName::new("theatre").expect("a name");
         let body = Body::of_order(OrderBody::new(BTreeSet::new(), None, order));

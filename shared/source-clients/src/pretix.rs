@@ -404,6 +404,6 @@ fn order(answer: &OrderAnswer, halls: &BTreeMap<Option<u64>, EventDetails>) -> s
         checks: answer.positions.iter().map(|position| check(position, answer.last_modified)).collect(),
         refunds_as_of: Some(answer.last_modified),
         earlier_starts: BTreeMap::new(),
-        gone_refunds: BTreeMap::new(),
+        gone_refunds: None,
     })
 }

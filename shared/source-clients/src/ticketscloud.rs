@@ -286,7 +286,7 @@ impl Ticketscloud {
             checks: BTreeMap::new(),
             refunds_as_of: None,
             earlier_starts: BTreeMap::new(),
-            gone_refunds: BTreeMap::new(),
+            gone_refunds: None,
         })
     }
 }

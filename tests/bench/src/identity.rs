@@ -221,7 +221,7 @@ impl Tour {
             checks: BTreeMap::new(),
             refunds_as_of: None,
             earlier_starts: BTreeMap::new(),
-            gone_refunds: BTreeMap::new(),
+            gone_refunds: None,
         };
         let identifiers = contacts.iter().map(|text| identifier(text)).collect::<Result<_, _>>()?;
         let body = Body::of_order(OrderBody::new(identifiers, Some(format!("Fan {who}")), order));

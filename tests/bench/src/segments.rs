@@ -102,7 +102,7 @@ fn event(dice: &mut Dice, n: u64, serial: u64) -> Result<Event, String> {
                     checks: BTreeMap::new(),
                     refunds_as_of: None,
                     earlier_starts: BTreeMap::new(),
-                    gone_refunds: BTreeMap::new(),
+                    gone_refunds: None,
                 },
             ))
         }

@@ -448,7 +448,7 @@ fn order(key: &str, show: &str) -> Order {
         checks: BTreeMap::new(),
         refunds_as_of: None,
         earlier_starts: BTreeMap::new(),
-        gone_refunds: BTreeMap::new(),
+        gone_refunds: None,
     }
 }
 

@@ -48,7 +48,7 @@ fn order(id: &str, tickets: &[(&str, i64)], currency: &str) -> Order {
         checks: BTreeMap::new(),
         refunds_as_of: None,
         earlier_starts: BTreeMap::new(),
-        gone_refunds: BTreeMap::new(),
+        gone_refunds: None,
     }
 }
 
