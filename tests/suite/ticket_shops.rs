@@ -328,33 +328,6 @@ async fn a_ticket_of_timepad_that_was_returned_takes_its_share_of_the_money() {
     assert_eq!((stages(&hub), price(&hub)), (one("Возврат"), vec![json!(0)]), "no ticket is returned twice");
 }
 
-/// An order of two tickets, one of which was returned, as TimePad told it this many minutes ago.
-fn at(minutes: i64, change: fn(&mut Value)) -> SignedRequest {
-    entry("order_returned_part", |body| {
-        body["hook_generated_at"] = json!(zoned(minutes));
-        change(body);
-    })
-}
-
-#[tokio::test]
-async fn a_ticket_of_timepad_that_is_paid_again_is_not_returned_any_more() {
-    let hub = hub().await;
-    let paid: fn(&mut Value) = |body| body["tickets"][1]["status_raw_name"] = json!("paid");
-    settled(&hub, [at(100, |_| {})]).await;
-    assert_eq!((stages(&hub), price(&hub)), (one("Оплачено"), vec![json!(1350)]));
-    // A list without the ticket, or without its status, says nothing of it.
-    let alone: fn(&mut Value) = |body| _ = body["tickets"].as_array_mut().expect("tickets").pop();
-    let untold: fn(&mut Value) = |body| body["tickets"][1]["status_raw_name"] = json!(null);
-    settled(&hub, [at(90, untold), at(80, alone)]).await;
-    assert_eq!(price(&hub), vec![json!(1350)]);
-    settled(&hub, [at(60, paid), at(100, |_| {})]).await;
-    assert_eq!((stages(&hub), price(&hub)), (one("Оплачено"), vec![json!(2250)]), "the latest list stands");
-    settled(&hub, [at(40, |body| body["status"]["name"] = json!("return_org"))]).await;
-    assert_eq!((stages(&hub), price(&hub)), (one("Возврат"), vec![json!(0)]));
-    settled(&hub, [at(20, paid)]).await;
-    assert_eq!((stages(&hub), price(&hub)), (one("Оплачено"), vec![json!(2250)]));
-}
-
 async fn order_of(case: &str, change: impl FnOnce(&mut Value)) -> Order {
     let sample = sample("timepad", case);
     let mut body: Value = serde_json::from_slice(&sample.body).expect("JSON");

@@ -175,8 +175,9 @@ impl Sync {
     /// Id of an answer. Several messages of one moment may arrive at several processes. They get one "a manager will
     /// answer", namely the answer that is decided first.
     fn answer_id(&self, source: &SourceName, chat: &Conversation, turn: &BotStep<'_>) -> EventId {
-        let is_passed_on =
-            matches!(turn.heard, Intent::Other | Intent::Doubt) && !breakage::is_on("answers-without-end");
+        // A greeting stands beside it if these are the first words.
+        let is_passed_on = matches!(turn.heard, Intent::Other | Intent::Doubt) && turn.replies.len() <= 1;
+        let is_passed_on = is_passed_on && !breakage::is_on("answers-without-end");
         match is_passed_on {
             true => {
                 let moment = turn.at.as_second().div_euclid(PASSED_ON_ONCE).to_string();

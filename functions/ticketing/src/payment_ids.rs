@@ -12,10 +12,13 @@ pub(crate) fn payment_ids<'t>(
     told.filter_map(move |id| Identifier::opaque(Kind::Payment, source.name.as_str(), id))
 }
 
-/// True for a text that only a provider makes. Managers type notes into the same field: "cash", a date, the number of a
-/// bank transfer. Strangers' orders may have the same note, and it would make them one person.
+/// True for a text that only a provider makes: `pi_3Nx…`, or sixteen letters and digits at least. Managers type notes into
+/// the same field: "cash", "POS-1", the number of a bank transfer. Strangers' orders may have the same note, and it would
+/// make them one person.
 fn is_id(text: &str) -> bool {
     let has = |is: fn(&u8) -> bool| text.bytes().any(|byte| is(&byte));
     let is_word = text.bytes().all(|byte| byte.is_ascii_graphic());
-    is_word && text.len() >= 4 && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
+    let is_short = |kind: &str| (2..=4).contains(&kind.len()) && kind.bytes().all(|byte| byte.is_ascii_lowercase());
+    let has_kind = text.split_once('_').is_some_and(|(kind, rest)| is_short(kind) && rest.len() >= 4);
+    is_word && (has_kind || text.len() >= 16) && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
 }

@@ -248,7 +248,6 @@ impl Timepad {
         let total = money(payload.payment.amount.as_deref())?;
         let prices = payload.tickets.iter().map(|ticket| Ok(money(ticket.price_nominal.as_deref())?.minor));
         let prices = prices.collect::<Result<Vec<_>, MoneyError>>()?;
-        let is_listed = lists_all(payload, total.minor, &prices);
         let is_nominal = breakage::is_on("returned-ticket-at-nominal-price");
         let shares = if is_nominal { prices } else { shares(total.minor, &prices) };
         let show = ShowRef { title: payload.event.name.clone(), ..ShowRef::id(&payload.event.id) };
@@ -287,20 +286,11 @@ impl Timepad {
             company: None,
             due_at: None,
             checks: BTreeMap::new(),
-            refunds_as_of: generated_at.filter(|_| is_listed),
+            refunds_as_of: None,
             earlier_starts: BTreeMap::new(),
             gone_refunds: None,
         })
     }
-}
-
-/// True if the webhook tells of every ticket whether it was returned: each ticket has its own status, or all have the
-/// order's. A list that is worth less than what was paid is a part of the tickets, and takes no return back.
-fn lists_all(payload: &OrderPayload, paid: i64, prices: &[i64]) -> bool {
-    let tells = |ticket: &&TicketPayload| ticket.status_raw_name.as_deref().is_some_and(|name| !name.trim().is_empty());
-    let (all, told) = (payload.tickets.len(), payload.tickets.iter().filter(tells).count());
-    let worth = prices.iter().copied().fold(0, i64::saturating_add);
-    is_returned(&payload.status.name) || all > 0 && worth >= paid && (told == all || told == 0)
 }
 
 /// The offset of a time without one, if the order has none either.

@@ -235,10 +235,12 @@ impl<'s> State<'s, '_> {
         let heard = self.hear(line).filter(|_| !breakage::is_on("first-words-unheard"));
         match heard {
             None => (start, greeting),
-            // A typed address becomes a line of its own. That line gets the answer to the link.
-            Some((Intent::Given(given), on)) if !matches!(line.said, MessageContent::Contact(_)) => {
+            // A typed address becomes a line of its own, perhaps after a code. That line gets the answer to the link.
+            Some((heard @ (Intent::Given(_) | Intent::Code(..)), on))
+                if !matches!(line.said, MessageContent::Contact(_)) =>
+            {
                 self.pending = Some(token);
-                (Intent::Given(given), on)
+                (heard, on)
             }
             Some((heard @ (Intent::Stop | Intent::Doubt), on)) => (heard, on),
             Some((Intent::Other, _)) if is_opening(words_of(&line.said)) => (start, greeting),

@@ -51,13 +51,13 @@ pub struct Submission {
     pub is_anonymous: bool,
 }
 
-/// What a record says, by its kind.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 #[expect(
     clippy::large_enum_variant,
     reason = "most stored facts are orders, and a box would cost each of them an allocation"
 )]
+/// What a record says, by its kind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fact {
     #[serde(rename = "touch")]
     Submission(Submission),
