@@ -376,7 +376,7 @@ mod tests {
     fn order(second: i64, refunds: &[(&str, i64)], is_whole: bool) -> Order {
         let money = |minor| Money { minor, currency: "RUB".into() };
         let refund = |(id, minor): &(&str, i64)| {
-            ((*id).to_owned(), Refund { amount: money(*minor), at: at(1), tickets: BTreeSet::new(), moved: false })
+            ((*id).to_owned(), Refund { amount: money(*minor), at: at(second), tickets: BTreeSet::new(), moved: false })
         };
         Order {
             revision: at(second),
