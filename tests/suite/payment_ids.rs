@@ -119,7 +119,7 @@ async fn a_note_in_the_place_of_a_payments_id_makes_no_two_buyers_one() {
         };
         settled(&hub, [bought(n, note), bought(n + 1, note)]).await;
     }
-    assert_eq!(hub.sandbox.contacts().len(), 10);
+    assert_eq!(hub.sandbox.contacts().len(), 18);
 }
 
 #[tokio::test]
