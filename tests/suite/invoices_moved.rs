@@ -187,15 +187,21 @@ async fn an_invoice_that_is_made_after_a_part_went_back_lets_nothing_open() {
     assert_eq!(statuses(&account), ["Paid"]);
 }
 
+/// A process takes the event and is killed after so many steps of its run.
+async fn killed(steps: i64, event: Event) -> (Account, Life) {
+    let account = Account::of(Which::Vtiger).await;
+    assert!(account.sync.handle(vec![event]).await.is_empty());
+    let life = Life::of(steps);
+    let mut mortal = account.another("test");
+    mortal.store = Arc::new(Mortal { inner: Arc::clone(&account.store), life: life.clone() });
+    _ = mortal.reconcile(FlushMode::Everything).await;
+    (account, life)
+}
+
 #[tokio::test]
 async fn killed_at_any_step_an_invoice_asks_for_what_its_order_costs_now() {
     for steps in 1.. {
-        let account = Account::of(Which::Vtiger).await;
-        assert!(account.sync.handle(vec![with_tickets_back(1, 0)]).await.is_empty());
-        let life = Life::of(steps);
-        let mut mortal = account.another("test");
-        mortal.store = Arc::new(Mortal { inner: Arc::clone(&account.store), life: life.clone() });
-        _ = mortal.reconcile(FlushMode::Everything).await;
+        let (account, life) = killed(steps, with_tickets_back(1, 0)).await;
         // Before another process goes on, a ticket goes back.
         fold(&account, with_tickets_back(5, 1)).await;
         fold(&account, order(9, &ANNA)).await;
@@ -212,12 +218,7 @@ async fn killed_at_any_step_an_invoice_asks_for_what_its_order_costs_now() {
 #[tokio::test]
 async fn killed_at_any_step_an_invoice_that_is_found_again_stays() {
     for steps in 1.. {
-        let account = Account::of(Which::Vtiger).await;
-        assert!(account.sync.handle(vec![order(1, &ANNA)]).await.is_empty());
-        let life = Life::of(steps);
-        let mut mortal = account.another("test");
-        mortal.store = Arc::new(Mortal { inner: Arc::clone(&account.store), life: life.clone() });
-        _ = mortal.reconcile(FlushMode::Everything).await;
+        let (account, life) = killed(steps, order(1, &ANNA)).await;
         account.reconcile().await;
         fold(&account, order(9, &ANNA)).await;
         assert_eq!(statuses(&account), ["Paid", "Paid"], "killed at step {steps}");
@@ -232,12 +233,7 @@ async fn killed_at_any_step_an_invoice_that_is_found_again_stays() {
 #[tokio::test]
 async fn killed_at_any_step_an_invoice_whose_organisation_is_gone_is_cancelled_with_its_order() {
     for steps in 1.. {
-        let account = Account::of(Which::Vtiger).await;
-        assert!(account.sync.handle(vec![with_tickets_back(1, 0)]).await.is_empty());
-        let life = Life::of(steps);
-        let mut mortal = account.another("test");
-        mortal.store = Arc::new(Mortal { inner: Arc::clone(&account.store), life: life.clone() });
-        _ = mortal.reconcile(FlushMode::Everything).await;
+        let (account, life) = killed(steps, with_tickets_back(1, 0)).await;
         for company in texts(&account, "Accounts", "id") {
             account.vtiger().deleted_by_manager(&company);
         }

@@ -198,7 +198,7 @@ async fn a_check_in_of_tito_that_is_taken_back_makes_the_deal_paid_again() {
     settled(&hub, [scan(false, 30)]).await;
     assert_eq!(stages(&hub), one("Оплачено"));
     settled(&hub, [scan(true, 30)]).await;
-    assert_eq!(stages(&hub), one("Оплачено"), "the scan that is told late was taken back");
+    assert_eq!(stages(&hub), one("Оплачено"), "the scan comes again, and the shop took it back before");
 }
 
 #[tokio::test]

@@ -314,7 +314,7 @@ fn only_opened(events: &[Event]) -> Option<bool> {
 }
 
 #[tokio::test]
-async fn whoever_only_follows_a_link_or_an_advertisement_asked_for_no_messages() {
+async fn a_person_who_only_follows_a_link_or_an_advertisement_asks_for_no_messages() {
     let all = samples::all().expect("events/ can be read");
     for (provider, case, expected) in [
         ("viber", "conversation_started_with_context", true),

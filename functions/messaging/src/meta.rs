@@ -332,7 +332,7 @@ fn unanswered(facts: Vec<Fact>) -> Vec<Fact> {
                 }
                 kept.push((parts, Body::MessageReceived(MessageHeard { content, ..heard })));
             }
-            // The other app greets whoever opens the chat.
+            // The other app greets the person.
             Body::ChatStarted(_) => {}
             body => kept.push((parts, body)),
         }

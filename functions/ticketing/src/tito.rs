@@ -306,8 +306,8 @@ impl Tito {
     }
 }
 
-/// All tickets of a cancelled registration are given back without money, or are not any more. It is told apart from the
-/// state of the order, so that a later state without a word of the cancellation leaves it.
+/// Tells that all tickets of a registration were given back without money, or that none of them is given back any more.
+/// It is a fact of its own. So a later state of the order, which says nothing of a cancellation, does not undo it.
 fn cancellation(order: &Order, is_cancelled: bool) -> Option<Body> {
     let all = order.tickets.iter().map(|ticket| ticket.id.clone());
     let tickets: BTreeSet<String> = all.filter(|_| is_cancelled).collect();

@@ -25,7 +25,7 @@ const BESIDE: usize = 32;
 const NAME: usize = 3;
 
 /// The most words of a text that only opens a chat.
-const OPENING: usize = 3;
+const OPENING: usize = 2;
 
 /// The fewest characters of a menu line that a button shows.
 const SHOWN: usize = 16;

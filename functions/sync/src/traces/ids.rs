@@ -24,7 +24,7 @@ pub(super) fn is_of_source(identifier: &Identifier, source: &SourceName, functio
         Kind::CrmContact | Kind::CrmLead => {
             function == "crm" && (identifier.scope() == SECOND_CRM) == (source.as_str() == SECOND_CRM)
         }
-        // Its scope is the shop, and whoever moved the money speaks of it.
+        // Its scope is the shop. The payment provider names it, too, and is another source.
         Kind::Payment if is_telling(identifier.value()) => true,
         _ => identifier.scope().is_empty() || identifier.scope() == source.as_str(),
     }
